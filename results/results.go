@@ -1,0 +1,82 @@
+// Package results turns the observations of a run into statistics, tables and a book.
+//
+// Everything here is a pure function of the run folder: a book can be remade from it years later
+// without a cloud. Package parse reads the output of workloads, package export writes books.
+package results
+
+import (
+	"time"
+
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+)
+
+// A Trial is one repeat of a cell of the plan, with what became of it.
+type Trial struct {
+	Cell     int           // index into the plan's cells
+	Repeat   int           // from 1
+	State    journal.State // Done if its observations count; "" if it was never tried
+	Class    string
+	Error    string
+	Attempts int
+	Procs    []journal.Proc
+	Machines []journal.MachineFact
+	Spans    []journal.Span
+	Warnings []string
+	Obs      []journal.Observation
+}
+
+// A Run is a plan with all that happened: the input of [Tabulate].
+type Run struct {
+	ID      string
+	Plan    *plan.Plan
+	Digest  string    // of the plan
+	Version string    // of the dlx that ran it last
+	Started time.Time // first event
+	Ended   time.Time // last event
+	Trials  []Trial   // by cell, then repeat; every trial of the plan is here once
+	Left    []string  // objects that the ledger does not know to be gone
+}
+
+// A Sample is the values of one metric over the repeats of a cell.
+type Sample struct {
+	Values   []float64 // by repeat; finite
+	Repeats  []int     // the repeat of each value
+	N        int       // len(Values)
+	Missing  int       // repeats that the plan wants and that have no value
+	Center   float64   // the median
+	Lo, Hi   float64   // rank confidence interval; equal to Center where N allows none
+	Level    float64   // confidence of Lo..Hi, 0 where N allows none
+	Mean, SD float64   // arithmetic for costs, harmonic for rates; SD is 0 below two values
+	Warnings []string  // to be shown with the number
+}
+
+// A Point is one bar of a figure.
+type Point struct {
+	Row, Column string
+	Cell        string // name of the cell; "" if the figure selects none here
+	Sample      Sample
+	Base        *Sample // of the baseline cell; nil without baseline
+	Ratio       float64 // Center / Base.Center; 0 without baseline
+	RatioLo     float64 // Lo / Base.Center .. Hi / Base.Center
+	RatioHi     float64
+	Note        string // why there is no number: excluded, failed, never run; empty if there is one
+}
+
+// A Table is a figure with its numbers: Points[r][c] belongs to Rows[r] and Columns[c].
+type Table struct {
+	Figure   plan.Figure
+	Metric   plan.Metric
+	Rows     []string
+	Columns  []string
+	Points   [][]Point
+	Warnings []string
+	Notes    []string // footnotes: exclusions with their reasons, failed cells
+}
+
+// A Book is all tables of a run: the input of the exporters.
+type Book struct {
+	Run      *Run
+	Tables   []Table // by figure name
+	Warnings []string
+}
