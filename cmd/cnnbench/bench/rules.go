@@ -1,0 +1,148 @@
+package bench
+
+import (
+	"fmt"
+
+	"dlx.dev/dlx/cmd/cnnbench/nn"
+)
+
+// check fills in what depends on other flags and returns a complaint for each flag, or pair of flags, that would not be
+// honoured: a run that differs from its command line is worse than none.
+func (o *options) check() []string {
+	var c complaints
+	var ok bool
+	if o.model, ok = nn.Lookup(o.modelName); !ok {
+		c.add("--model: unknown model %q (known: %s)", o.modelName, nn.Names())
+	}
+	if o.batchSize == 0 {
+		o.batchSize = o.model.Batch
+	}
+	if o.learningRate == 0 {
+		o.learningRate = o.model.LearningRate
+	}
+	o.checkMachine(&c)
+	o.checkUpdate(&c)
+	o.checkData(&c)
+	c.note(oneOf("optimizer", o.optimizer, "sgd", "momentum", "rmsprop"))
+	c.note(oneOf("loss_type_to_report", o.lossType, "total_loss", "base_loss"))
+	if o.given["num_batches"] && o.given["num_epochs"] {
+		c.add("--num_batches and --num_epochs exclude each other; give one")
+	}
+	if o.forwardOnly && o.accuracy {
+		c.add("--print_training_accuracy: there is no training with --forward_only; leave one out")
+	}
+	o.checkUnsupported(&c)
+	return c
+}
+
+type complaints []string
+
+func (c *complaints) add(format string, args ...any) { *c = append(*c, fmt.Sprintf(format, args...)) }
+
+// note adds s unless it is empty.
+func (c *complaints) note(s string) {
+	if s != "" {
+		*c = append(*c, s)
+	}
+}
+
+func (o *options) checkMachine(c *complaints) {
+	switch o.device {
+	case "cpu":
+	case "gpu":
+		c.add("--device=gpu: cnnbench computes on CPUs only; use --device=cpu")
+	default:
+		c.note(oneOf("device", o.device, "cpu"))
+	}
+	switch o.dataFormat {
+	case "NHWC":
+	case "NCHW":
+		c.add("--data_format=NCHW: --device=cpu needs --data_format=NHWC")
+	default:
+		c.note(oneOf("data_format", o.dataFormat, "NHWC"))
+	}
+}
+
+func (o *options) checkUpdate(c *complaints) {
+	c.note(oneOf("local_parameter_device", o.parameterDevice, "cpu", "gpu"))
+	distributed := o.jobName != ""
+	switch o.variableUpdate {
+	case updateServer:
+	case updateReplicated, updateIndependent:
+		if distributed {
+			c.add("--variable_update=%s: cannot have a --job_name (found %q); leave it out", o.variableUpdate, o.jobName)
+			distributed = false
+		}
+	case "distributed_replicated":
+		switch {
+		case !distributed:
+			c.add("--variable_update=distributed_replicated: needs a --job_name, which cnnbench does not support; use replicated")
+		case !o.crossReplicaSync:
+			c.add("--variable_update=distributed_replicated: needs --cross_replica_sync=true")
+		}
+	case "distributed_all_reduce", "collective_all_reduce", "horovod":
+		c.add("--variable_update=%s: not supported (known: parameter_server, replicated, independent)", o.variableUpdate)
+	default:
+		c.note(oneOf("variable_update", o.variableUpdate, updateServer, updateReplicated, updateIndependent))
+	}
+	if distributed {
+		c.add("--job_name=%s: cnnbench runs as one process only; leave it out", o.jobName)
+	}
+	for _, f := range []struct{ name, value string }{{"ps_hosts", o.psHosts}, {"worker_hosts", o.workerHosts}} {
+		if f.value != "" && !distributed {
+			c.add("--%s=%s: is of use with --job_name only; leave it out", f.name, f.value)
+		}
+	}
+	if o.taskIndex != 0 {
+		c.add("--task_index=%d: there is one process only; leave it out", o.taskIndex)
+	}
+	if !o.crossReplicaSync && o.variableUpdate != "distributed_replicated" {
+		c.add("--cross_replica_sync=false: devices of one process are always in step; leave it out")
+	}
+	if o.serverProtocol != "grpc" {
+		c.add("--server_protocol=%s: not supported; leave it out", o.serverProtocol)
+	}
+}
+
+func (o *options) checkData(c *complaints) {
+	switch {
+	case o.dataDir != "" && o.dataName == "":
+		c.add("--data_dir=%s: needs --data_name as well; add --data_name=imagenet", o.dataDir)
+	case o.dataDir == "" && o.dataName != "":
+		c.add("--data_name=%s: needs --data_dir as well; leave both out for synthetic data", o.dataName)
+	case o.dataName != "":
+		c.note(oneOf("data_name", o.dataName, "imagenet"))
+	}
+	if o.makeDir != "" && o.dataDir != "" {
+		c.add("--make_data and --data_dir exclude each other; make the set first, then train on it")
+	}
+	if o.makeDir == "" && o.given["make_images"] {
+		c.add("--make_images: is of use with --make_data only")
+	}
+}
+
+// checkUnsupported refuses upstream's flags that would have no effect here, unless they ask for none.
+func (o *options) checkUnsupported(c *complaints) {
+	for _, f := range []struct {
+		name, value, why string
+		set              bool
+	}{
+		{"all_reduce_spec", o.allReduceSpec, "there is one way to reduce; leave it out", o.allReduceSpec != ""},
+		{"controller_host", o.controllerHost, "there is one process only; leave it out", o.controllerHost != ""},
+		{"train_dir", o.trainDir, "nothing is saved; leave it out", o.trainDir != ""},
+		{"trace_file", o.traceFile, "nothing is traced; leave it out", o.traceFile != ""},
+		{"benchmark_log_dir", o.benchLogDir, "results go to stdout only; leave it out", o.benchLogDir != ""},
+		{"benchmark_test_id", o.benchID, "results go to stdout only; leave it out", o.benchID != ""},
+		{"distortions", "true", "pictures are resized only; use --distortions=false", o.distortions},
+		{"use_fp16", "true", "the arithmetic is float32; use --use_fp16=false", o.useFP16},
+		{"xla", "true", "there is no XLA here; use --xla=false", o.xla},
+		{"staged_vars", "true", "variables are not staged; use --staged_vars=false", o.stagedVars},
+		{"eval", "true", "there is training only; use --eval=false", o.eval},
+		{"summary_verbosity", fmt.Sprint(o.summaryVerbosity), "no summaries are written; use 0", o.summaryVerbosity != 0},
+		{"gpu_memory_frac_for_testing", fmt.Sprint(o.gpuMemoryFraction), "there is no GPU; use 0", o.gpuMemoryFraction != 0},
+	} {
+		if f.set {
+			c.add("--%s=%s: not supported: %s", f.name, f.value, f.why)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"dlx.dev/dlx/cmd/cnnbench/data"
+	"dlx.dev/dlx/cmd/cnnbench/nn"
+)
+
+// trainer holds the towers of a run. One goroutine uses it.
+type trainer struct {
+	o       *options
+	towers  []*tower
+	nets    []*nn.Net
+	sources []data.Source // one a tower, or one for all
+	ex      exchange      // nil with --forward_only
+	limit   chan struct{} // one place for each tower that may compute; nil = all may
+}
+
+// tower is one device: a net, its batch and what the last step found on it.
+type tower struct {
+	net    *nn.Net
+	pixels []float32 // NHWC
+	labels []int32
+	fresh  bool // the batch is new and not in the net yet
+	result
+}
+
+// result is what a step found, over all pictures of the step.
+type result struct {
+	loss       float64 // of the kind that --loss_type_to_report says; 0 with --forward_only, as upstream
+	top1, top5 float64 // share of pictures, 0 to 1
+}
+
+// openSources opens where pictures come from: one image set that the towers share, or synthetic data for each.
+func openSources(o *options) ([]data.Source, error) {
+	if o.dataDir != "" {
+		set, err := data.Open(o.dataDir, o.model.Size, nn.Classes)
+		if err != nil {
+			return nil, err
+		}
+		return []data.Source{set}, nil
+	}
+	sources := make([]data.Source, o.devices)
+	for i := range sources {
+		sources[i] = data.NewSynthetic(nn.Classes, uint64(o.seed)+uint64(i))
+	}
+	return sources, nil
+}
+
+// newTrainer makes the towers, which start with the same parameters. It takes the sources over.
+func newTrainer(o *options, sources []data.Source) (*trainer, error) {
+	t := &trainer{o: o, sources: sources}
+	for range o.devices {
+		net := o.model.New(o.batchSize, uint64(o.seed))
+		t.nets = append(t.nets, net)
+		t.towers = append(t.towers, &tower{
+			net:    net,
+			pixels: make([]float32, o.batchSize*o.model.Size*o.model.Size*3),
+			labels: make([]int32, o.batchSize),
+		})
+	}
+	if o.interThreads > 0 {
+		t.limit = make(chan struct{}, o.interThreads)
+	}
+	if o.forwardOnly {
+		return t, nil
+	}
+	var err error
+	t.ex, err = newExchange(o, t.nets)
+	return t, err
+}
+
+// close frees the sources.
+func (t *trainer) close() error {
+	var errs []error
+	for _, s := range t.sources {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// step takes one step on all towers.
+func (t *trainer) step(ctx context.Context) (result, error) {
+	for i, w := range t.towers {
+		var err error
+		if w.fresh, err = t.sources[i%len(t.sources)].Next(ctx, w.pixels, w.labels); err != nil {
+			return result{}, err
+		}
+	}
+	phases := []func(context.Context, int) error{t.compute}
+	if t.ex != nil {
+		phases = []func(context.Context, int) error{t.ex.fetch, t.compute, t.ex.reduce, t.ex.apply}
+	}
+	for _, phase := range phases {
+		if err := t.each(ctx, phase); err != nil {
+			return result{}, err
+		}
+	}
+	var sum result
+	for _, w := range t.towers {
+		sum.loss += w.loss
+		sum.top1 += w.top1
+		sum.top5 += w.top5
+	}
+	n := float64(len(t.towers))
+	return result{loss: sum.loss / n, top1: sum.top1 / n, top5: sum.top5 / n}, nil
+}
+
+// compute runs the forward pass, and the backward pass where wanted, of one tower.
+func (t *trainer) compute(_ context.Context, i int) error {
+	w := t.towers[i]
+	if w.fresh {
+		w.net.SetBatch(w.pixels, w.labels)
+	}
+	loss := w.net.Forward(!t.o.forwardOnly)
+	if t.o.forwardOnly {
+		return nil
+	}
+	w.loss = loss.Total
+	if t.o.lossType == "base_loss" {
+		w.loss = loss.Base
+	}
+	if t.o.accuracy {
+		w.top1, w.top5 = w.net.Accuracy()
+	}
+	w.net.Backward()
+	return nil
+}
+
+// each calls f for all towers, at the same time as far as --num_inter_threads allows, and waits for all.
+func (t *trainer) each(ctx context.Context, f func(context.Context, int) error) error {
+	if len(t.towers) == 1 {
+		return f(ctx, 0)
+	}
+	errs := make([]error, len(t.towers))
+	var wg sync.WaitGroup
+	for i := range t.towers {
+		wg.Go(func() {
+			if t.limit != nil {
+				t.limit <- struct{}{}
+				defer func() { <-t.limit }()
+			}
+			errs[i] = f(ctx, i)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
