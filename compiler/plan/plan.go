@@ -338,8 +338,8 @@ func (k Kind) String() string { return kindNames[k] }
 // A Step is a node of the DAG. It holds indexes, not strings, so that a plan of a million
 // trials fits in memory; [Plan.StepID] gives its name.
 //
-// After lists what must have succeeded before; a Release instead waits until every step in its
-// list has ended in whatever way.
+// After lists what must have succeeded before. A Release has no list: it waits until every other
+// step of its fleet has ended, in whatever way.
 type Step struct {
 	Kind   Kind
 	Fleet  int32   // index into Plan.Fleets

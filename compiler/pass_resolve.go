@@ -1,0 +1,248 @@
+package compiler
+
+import (
+	"slices"
+	"strings"
+
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/spec"
+	"dlx.dev/dlx/spec/diag"
+)
+
+type excludedT = plan.Excluded
+
+func excludedCell(c *cell, x *spec.Exclusion) plan.Excluded {
+	return plan.Excluded{Cell: c.name, Reason: x.Reason}
+}
+
+// resolve gives each cell its flags, environment, roles, dataset and orchestration. Base values
+// are beaten by bindings, those by overrides; overrides that meet in a cell must agree.
+func (st *state) resolve() {
+	st.checkOrchestrations()
+	badFlags := map[string]bool{}
+	for i := range st.cells {
+		c := &st.cells[i]
+		st.resolveCell(c)
+		st.orchestration(c)
+		st.dataset(c)
+		st.checkFlags(c, badFlags)
+	}
+}
+
+func (st *state) resolveCell(c *cell) {
+	w := &st.study.Workload
+	flagSet := newSettings(w.Flags)
+	for _, b := range w.Bind {
+		if v, ok := c.value(b.Axis); ok {
+			flagSet.base(spec.Setting{Axis: b.Flag, Value: v, Pos: b.Pos})
+		}
+	}
+	env := newSettings(w.Env)
+	roles := map[string]*roleState{}
+	for _, r := range w.Roles {
+		roles[r.Name] = &roleState{role: r, flags: newSettings(r.Flags), set: map[string]setting{}}
+	}
+	for i := range w.Overrides {
+		o := &w.Overrides[i]
+		if !c.meets(o.Where) {
+			continue
+		}
+		for _, s := range o.Flags {
+			st.override(c, flagSet, s, "flag")
+		}
+		for _, s := range o.Env {
+			st.override(c, env, s, "variable")
+		}
+		for j := range o.Roles {
+			ch := &o.Roles[j]
+			r := roles[ch.Name]
+			if r == nil {
+				r = &roleState{role: spec.Role{Name: ch.Name, Count: 1, Finish: spec.Exits, Pos: ch.Pos}, flags: newSettings(nil), set: map[string]setting{}}
+				roles[ch.Name] = r
+			}
+			st.changeRole(c, r, ch)
+		}
+	}
+	c.flags, c.env = flagSet.sorted(), env.sorted()
+	for _, r := range roles {
+		if r.role.Count > 0 {
+			c.roles = append(c.roles, role{Role: r.role, flags: r.flags.sorted()})
+		}
+	}
+	slices.SortFunc(c.roles, func(a, b role) int { return strings.Compare(a.Name, b.Name) })
+	if len(c.roles) == 0 && !st.study.Incomplete {
+		st.errs.Addf(w.Pos, "study.workload.roles", "cell %s has no role: give at least one with a count above 0", c.name)
+	}
+}
+
+// settings is a set of named values of which some came from overrides.
+type settings map[string]setting
+
+type setting struct {
+	spec.Setting
+	override bool
+}
+
+func newSettings(base []spec.Setting) settings {
+	s := settings{}
+	for _, b := range base {
+		s.base(b)
+	}
+	return s
+}
+
+func (s settings) base(v spec.Setting) { s[v.Axis] = setting{v, false} }
+
+func (s settings) sorted() []spec.Setting {
+	out := make([]spec.Setting, 0, len(s))
+	for _, v := range s {
+		out = append(out, v.Setting)
+	}
+	slices.SortFunc(out, func(a, b spec.Setting) int { return strings.Compare(a.Axis, b.Axis) })
+	return out
+}
+
+// override sets a value, and reports it when another override set it otherwise.
+func (st *state) override(c *cell, s settings, v spec.Setting, what string) {
+	if old, ok := s[v.Axis]; ok && old.override && old.Value.Text != v.Value.Text {
+		st.contradiction(c, what+" "+v.Axis, old.Setting, v)
+		return
+	}
+	s[v.Axis] = setting{v, true}
+}
+
+func (st *state) contradiction(c *cell, what string, old, now spec.Setting) {
+	st.errs = append(st.errs, &diag.Error{
+		Pos: now.Pos, Path: "study.workload", Related: []diag.Pos{old.Pos},
+		Msg: "overrides contradict each other: " + what + " is both " + old.Value.Text + " and " + now.Value.Text + " in cell " + c.name +
+			"; narrow one of them",
+	})
+}
+
+type roleState struct {
+	role  spec.Role
+	flags settings
+	set   map[string]setting // fields that overrides gave
+}
+
+func (st *state) changeRole(c *cell, r *roleState, ch *spec.RoleChange) {
+	text := func(field, value string) bool {
+		v := spec.Setting{Axis: field, Value: spec.Value{Text: value}, Pos: ch.Pos}
+		if old, ok := r.set[field]; ok && old.Value.Text != value {
+			st.contradiction(c, "role "+ch.Name+": "+field, old.Setting, v)
+			return false
+		}
+		r.set[field] = setting{v, true}
+		return true
+	}
+	number := func(field string, from *int, to *int) {
+		if from != nil && text(field, itoa(*from)) {
+			*to = *from
+		}
+	}
+	number("count", ch.Count, &r.role.Count)
+	number("cpus", ch.CPUs, &r.role.CPUs)
+	number("gpus", ch.GPUs, &r.role.GPUs)
+	number("memoryMiB", ch.MemoryMiB, &r.role.MemoryMiB)
+	if ch.Finish != nil && text("finish", *ch.Finish) {
+		r.role.Finish = *ch.Finish
+	}
+	if ch.On != nil && text("on", *ch.On) {
+		r.role.On = *ch.On
+	}
+	for _, s := range ch.Flags {
+		st.override(c, r.flags, s, "role "+ch.Name+": flag")
+	}
+}
+
+// checkOrchestrations reports, once each, values of the axis that the testbed does not have.
+func (st *state) checkOrchestrations() {
+	seen := map[string]bool{}
+	for _, c := range st.cells {
+		v, ok := c.value("orchestration")
+		if !ok || seen[v.Text] {
+			continue
+		}
+		seen[v.Text] = true
+		if st.findOrchestration(v.Text) == nil && !st.study.Incomplete {
+			st.errs.Addf(v.Pos, "study.axes.orchestration", "testbed %q has no orchestration %q (it has: %s): exclude it, or add it to the testbed",
+				st.testbed.Name, v.Text, names(st.testbed.Orchestrations, func(o *spec.Orchestration) string { return o.Name }))
+		}
+	}
+}
+
+func (st *state) findOrchestration(name string) *spec.Orchestration {
+	for i := range st.testbed.Orchestrations {
+		if st.testbed.Orchestrations[i].Name == name {
+			return &st.testbed.Orchestrations[i]
+		}
+	}
+	return nil
+}
+
+func (st *state) orchestration(c *cell) {
+	if v, ok := c.value("orchestration"); ok {
+		c.orch = st.findOrchestration(v.Text)
+		return
+	}
+	if len(st.testbed.Orchestrations) == 1 {
+		c.orch = &st.testbed.Orchestrations[0]
+		return
+	}
+	if !st.study.Incomplete {
+		st.errs.Addf(st.study.Pos, "study.axes", "no axis \"orchestration\", and testbed %q has several (%s): add the axis with at least one of them",
+			st.testbed.Name, names(st.testbed.Orchestrations, func(o *spec.Orchestration) string { return o.Name }))
+	}
+}
+
+func (st *state) dataset(c *cell) {
+	v, ok := c.value("dataset")
+	if !ok || v.Text == "synthetic" {
+		return
+	}
+	for i := range st.study.Datasets {
+		if st.study.Datasets[i].Name == v.Text {
+			c.data = &st.study.Datasets[i]
+			return
+		}
+	}
+	if !st.study.Incomplete {
+		st.errs.Addf(v.Pos, "study.axes.dataset", "dataset %q is not declared (declared: %s): add study.datasets.%s",
+			v.Text, names(st.study.Datasets, func(d *spec.Dataset) string { return d.Name }), v.Text)
+	}
+}
+
+// checkFlags applies the workload's own rules to the flags of each role of the cell. The same
+// mistake in many cells is reported once, with the first of them.
+func (st *state) checkFlags(c *cell, seen map[string]bool) {
+	kind := st.study.Workload.Kind
+	if kind == spec.Command {
+		return
+	}
+	for i := range c.roles {
+		all := st.roleFlags(c, &c.roles[i])
+		for _, p := range checkFlags(kind, all) {
+			if k := p.Pos.String() + p.Msg; !seen[k] {
+				seen[k] = true
+				st.errs.Addf(p.Pos, "study.workload.flags."+p.Path, "%s (in cell %s)", p.Msg, c.name)
+			}
+		}
+	}
+}
+
+// roleFlags joins the cell's flags with the role's own, which win, and what the dataset adds.
+func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
+	s := newSettings(c.flags)
+	for _, f := range r.flags {
+		s.base(f)
+	}
+	if c.data != nil {
+		if _, ok := s["data_dir"]; !ok {
+			s.base(spec.Setting{Axis: "data_dir", Value: spec.Value{Text: c.data.Path}, Pos: c.data.Pos})
+		}
+		if _, ok := s["data_name"]; !ok {
+			s.base(spec.Setting{Axis: "data_name", Value: spec.Value{Text: c.data.Name}, Pos: c.data.Pos})
+		}
+	}
+	return s.sorted()
+}
