@@ -91,19 +91,23 @@ func TestGoldens(t *testing.T) {
 // The patterns by which readers of tf_cnn_benchmarks' output take it apart.
 const num = `(?:\d+(?:\.\d+)?|nan|inf)`
 
-var lineKinds = []struct{ kind, pattern string }{
-	{"step", `^(?P<step>\d+)\timages/sec: (?P<mean>NUM) \+/- (?P<se>NUM) \(jitter = (?P<mad>NUM)\)\t(?P<loss>-?NUM)(?:\t(?P<top1>NUM)\t(?P<top5>NUM))?\s*$`},
-	{"total", `^total images/sec: (?P<v>NUM)\s*$`},
-	{"header", `^Step\tImg/sec\t(?P<loss>loss|total_loss|base_loss)(?:\ttop_1_accuracy\ttop_5_accuracy)?\s*$`},
-	{"batch", `^Batch size:\s+(?P<g>\d+) global\s*$`},
-	{"per device", `^\s+(?P<d>\d+(?:\.\d+)?) per device\s*$`},
-	{"key", `^(?P<k>TensorFlow|Model|Dataset|Mode|SingleSess|Num batches|Num epochs|Devices|NUMA bind|Data format|Layout optimizer|RewriterConfig|Optimizer|Variables|AllReduce|Use NCCL|Sync|Staged vars|Horovod on):\s+(?P<v>.*\S)\s*$`},
-	{"text", `^(?:={10}|-{64}|Generating training model|Initializing graph|Running warm up|Done warm up)$`},
+type lineKind struct{ kind, pattern string }
+
+func lineKinds() []lineKind {
+	return []lineKind{
+		{"step", `^(?P<step>\d+)\timages/sec: (?P<mean>NUM) \+/- (?P<se>NUM) \(jitter = (?P<mad>NUM)\)\t(?P<loss>-?NUM)(?:\t(?P<top1>NUM)\t(?P<top5>NUM))?\s*$`},
+		{"total", `^total images/sec: (?P<v>NUM)\s*$`},
+		{"header", `^Step\tImg/sec\t(?P<loss>loss|total_loss|base_loss)(?:\ttop_1_accuracy\ttop_5_accuracy)?\s*$`},
+		{"batch", `^Batch size:\s+(?P<g>\d+) global\s*$`},
+		{"per device", `^\s+(?P<d>\d+(?:\.\d+)?) per device\s*$`},
+		{"key", `^(?P<k>TensorFlow|Model|Dataset|Mode|SingleSess|Num batches|Num epochs|Devices|NUMA bind|Data format|Layout optimizer|RewriterConfig|Optimizer|Variables|AllReduce|Use NCCL|Sync|Staged vars|Horovod on):\s+(?P<v>.*\S)\s*$`},
+		{"text", `^(?:={10}|-{64}|Generating training model|Initializing graph|Running warm up|Done warm up)$`},
+	}
 }
 
 func kindOf(t *testing.T, line string) string {
 	t.Helper()
-	for _, k := range lineKinds {
+	for _, k := range lineKinds() {
 		pattern := regexp.MustCompile(`\bNUM\b`).ReplaceAllLiteralString(k.pattern, num) // not the NUM of NUMA
 		if regexp.MustCompile(pattern).MatchString(line) {
 			return k.kind
@@ -189,7 +193,7 @@ func TestSignalEndsTheContextWithItsNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ctx.Done()
-	if got := context.Cause(ctx); got != (Stopped{syscall.SIGTERM}) {
+	if got := context.Cause(ctx); !errors.Is(got, Stopped{syscall.SIGTERM}) {
 		t.Errorf("cause: got %v; want a termination", got)
 	}
 }

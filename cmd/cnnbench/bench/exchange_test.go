@@ -38,20 +38,23 @@ func steps(t *testing.T, n int, args ...string) ([]float64, *trainer) {
 	return losses, tr
 }
 
-var updates = [][]string{
-	{"--variable_update=parameter_server", "--local_parameter_device=cpu"},
-	{"--variable_update=parameter_server", "--local_parameter_device=gpu"},
-	{"--variable_update=replicated"},
+// updates are the flags of the synchronous exchanges.
+func updates() [][]string {
+	return [][]string{
+		{"--variable_update=parameter_server", "--local_parameter_device=cpu"},
+		{"--variable_update=parameter_server", "--local_parameter_device=gpu"},
+		{"--variable_update=replicated"},
+	}
 }
 
 func TestSynchronousUpdatesAllTrainAlike(t *testing.T) {
 	for _, devices := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("%d devices", devices), func(t *testing.T) {
 			args := []string{"--model=lenet", "--batch_size=4", "--optimizer=momentum", fmt.Sprintf("--num_gpus=%d", devices)}
-			want, _ := steps(t, 4, append(args, updates[0]...)...)
-			for _, u := range updates[1:] {
+			want, _ := steps(t, 4, append(args, updates()[0]...)...)
+			for _, u := range updates()[1:] {
 				if got, _ := steps(t, 4, append(args, u...)...); !slices.Equal(got, want) {
-					t.Errorf("losses with %v: got %v; want those with %v, %v", u, got, updates[0], want)
+					t.Errorf("losses with %v: got %v; want those with %v, %v", u, got, updates()[0], want)
 				}
 			}
 		})
@@ -60,7 +63,7 @@ func TestSynchronousUpdatesAllTrainAlike(t *testing.T) {
 
 func TestDevicesKeepTheSameVariablesUnlessIndependent(t *testing.T) {
 	args := []string{"--model=lenet", "--batch_size=4", "--num_gpus=3", "--num_inter_threads=2"}
-	for _, u := range updates[1:] {
+	for _, u := range updates()[1:] {
 		_, tr := steps(t, 3, append(args, u...)...)
 		for i, n := range tr.nets[1:] {
 			if !slices.Equal(n.Params(), tr.nets[0].Params()) {

@@ -29,11 +29,11 @@ func (n *number[T]) String() string {
 // Set implements flag.Value. It never fails.
 func (n *number[T]) Set(s string) error {
 	v, err := n.parse(s)
-	if err != nil || !(v >= n.least) || v-v != 0 {
+	if err == nil && v >= n.least && v-v == 0 { // the last is false for infinity
+		*n.p = v
+	} else {
 		*n.bad = append(*n.bad, fmt.Sprintf("--%s: %q is not %s of at least %v", n.name, s, n.kind, n.least))
-		return nil
 	}
-	*n.p = v
 	return nil
 }
 
@@ -53,10 +53,10 @@ func (b *boolValue) IsBoolFlag() bool { return true }
 // Set implements flag.Value. It never fails.
 func (b *boolValue) Set(s string) error {
 	v, err := strconv.ParseBool(s)
-	if err != nil {
+	if err == nil {
+		*b.p = v
+	} else {
 		*b.bad = append(*b.bad, fmt.Sprintf("--%s: %q is neither true nor false", b.name, s))
-		return nil
 	}
-	*b.p = v
 	return nil
 }

@@ -90,7 +90,7 @@ func (f *frameReader) skip() error {
 
 // length reads the head of a frame.
 func (f *frameReader) length() (int, error) {
-	if _, err := io.ReadFull(f.r, f.head[:]); err == io.EOF {
+	if _, err := io.ReadFull(f.r, f.head[:]); errors.Is(err, io.EOF) {
 		return 0, io.EOF
 	} else if err != nil {
 		return 0, cut("length", err)

@@ -15,7 +15,7 @@ func readAll(b []byte) (payloads [][]byte, err error) {
 	r := newFrameReader(bytes.NewReader(b))
 	for {
 		p, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return payloads, nil
 		}
 		if err != nil {

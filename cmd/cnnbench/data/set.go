@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,7 @@ func (s *Set) countShard(path string) (n int, err error) {
 	defer func() { _ = f.Close() }() // read only
 	s.frames.reset(f)
 	for {
-		if err := s.frames.skip(); err == io.EOF {
+		if err := s.frames.skip(); errors.Is(err, io.EOF) {
 			return n, nil
 		} else if err != nil {
 			return 0, err
@@ -101,7 +102,7 @@ func (s *Set) next() (Picture, error) {
 			s.frames.reset(f)
 		}
 		payload, err := s.frames.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = s.file.Close() // read only
 			s.file, s.shard = nil, (s.shard+1)%len(s.paths)
 			continue

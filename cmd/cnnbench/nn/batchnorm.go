@@ -14,6 +14,7 @@ const (
 type batchNorm struct {
 	x, y        *tensor
 	gamma, beta *param
+	team        *team
 	scratch     *scratch
 	acc         bool
 	centered    []float32 // x minus the channel's mean
@@ -27,7 +28,7 @@ type batchNorm struct {
 func (b *builder) batchNorm(name string, x *tensor) *tensor {
 	y := b.tensor(x.c, x.h, x.w)
 	l := &batchNorm{
-		x: x, y: y, scratch: &b.scratch,
+		x: x, y: y, team: b.team, scratch: &b.scratch,
 		centered: make([]float32, x.size()),
 		inv:      make([]float32, x.c),
 		mean:     make([]float32, x.c),
@@ -52,10 +53,10 @@ func (l *batchNorm) accumulate(add bool) { l.acc = add }
 
 func (l *batchNorm) forward(train bool) {
 	l.train = train
-	parallel(l.x.c, l.fwd)
+	l.team.run(l.x.c, l.fwd)
 }
 
-func (l *batchNorm) backward() { parallel(l.x.c, l.back) }
+func (l *batchNorm) backward() { l.team.run(l.x.c, l.back) }
 
 func (l *batchNorm) forwardRow(c int) {
 	p := l.x.plane()

@@ -25,6 +25,7 @@ type builder struct {
 	layers  []layer
 	params  []*param
 	rng     *rand.Rand
+	team    *team
 	scratch scratch
 	last    map[*tensor]accumulator // the last user so far of each tensor
 }

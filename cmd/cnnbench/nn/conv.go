@@ -39,6 +39,7 @@ type conv struct {
 	x, y    *tensor
 	weights *param
 	cols    []float32 // K x P; x itself where the kernel is 1x1 with stride 1
+	team    *team
 	scratch *scratch
 	acc     bool // add to x's gradient instead of setting it
 	pw      bool // pointwise: cols is x
@@ -75,11 +76,11 @@ func (b *builder) conv(name string, x *tensor, oc int, g window) *tensor {
 	oh, ow := g.fit(x.h, x.w)
 	y := b.tensor(oc, oh, ow)
 	k, p := x.c*g.kh*g.kw, y.plane()
-	l := &conv{window: g, x: x, y: y, scratch: &b.scratch, pw: g.kh == 1 && g.kw == 1 && g.stride == 1}
+	l := &conv{window: g, team: b.team, x: x, y: y, scratch: &b.scratch, pw: g.kh == 1 && g.kw == 1 && g.stride == 1}
 	l.weights = b.param(name+"/weights", []int{oc, x.c, g.kh, g.kw}, true, b.he(k))
-	l.forwardMul = newMatmul(oc, p, k)
-	l.weightMul = newMatmulT(oc, k, p)
-	l.inputMul = newMatmul(k, p, oc)
+	l.forwardMul = newMatmul(b.team, oc, p, k)
+	l.weightMul = newMatmulT(b.team, oc, k, p)
+	l.inputMul = newMatmul(b.team, k, p, oc)
 	l.gather, l.scatter = l.gatherRow, l.scatterChannel
 	if l.pw {
 		b.scratch.need(0, k*oc, 0)
@@ -101,7 +102,7 @@ func (l *conv) forward(bool) {
 	cols := l.x.data
 	if !l.pw {
 		cols = l.cols
-		parallel(l.x.c*l.kh*l.kw, l.gather)
+		l.team.run(l.x.c*l.kh*l.kw, l.gather)
 	}
 	l.forwardMul.run(l.weights.value, cols, l.y.data, 0)
 }
@@ -123,7 +124,7 @@ func (l *conv) backward() {
 		return
 	}
 	l.inputMul.run(wt, l.y.grad, l.scratch.cols[:k*l.y.plane()], 0)
-	parallel(l.x.c, l.scatter)
+	l.team.run(l.x.c, l.scatter)
 }
 
 // boolBeta is the factor of the old value in a product that adds to it or replaces it.

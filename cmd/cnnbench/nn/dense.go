@@ -16,9 +16,9 @@ func (b *builder) dense(name string, x *tensor, out int) *tensor {
 	y := b.tensor(out, 1, 1)
 	l := &dense{x: x, y: y, scratch: &b.scratch}
 	l.weights = b.param(name+"/weights", []int{out, in}, true, b.he(in))
-	l.forwardMul = newMatmul(out, x.n, in)
-	l.weightMul = newMatmulT(out, in, x.n)
-	l.inputMul = newMatmul(in, x.n, out)
+	l.forwardMul = newMatmul(b.team, out, x.n, in)
+	l.weightMul = newMatmulT(b.team, out, in, x.n)
+	l.inputMul = newMatmul(b.team, in, x.n, out)
 	b.scratch.need(0, in*out, 0)
 	b.add(l, x)
 	return y
@@ -43,13 +43,14 @@ func (l *dense) backward() {
 type bias struct {
 	x       *tensor
 	values  *param
+	team    *team
 	scratch *scratch
 	row     func(i int)
 }
 
 // bias adds a bias layer; x is changed in place and returned.
 func (b *builder) bias(name string, x *tensor) *tensor {
-	l := &bias{x: x, scratch: &b.scratch}
+	l := &bias{x: x, team: b.team, scratch: &b.scratch}
 	l.values = b.param(name+"/biases", []int{x.c}, true, nil)
 	l.row = l.addRow
 	b.scratch.need(0, 0, x.plane())
@@ -57,7 +58,7 @@ func (b *builder) bias(name string, x *tensor) *tensor {
 	return x
 }
 
-func (l *bias) forward(bool) { parallel(l.x.c, l.row) }
+func (l *bias) forward(bool) { l.team.run(l.x.c, l.row) }
 
 func (l *bias) addRow(c int) {
 	p, v := l.x.plane(), l.values.value[c]

@@ -4,19 +4,20 @@ package nn
 // layer of this package does.
 type relu struct {
 	x         *tensor
+	team      *team
 	fwd, back func(i int)
 }
 
 // relu adds a rectifier; x is changed in place and returned.
 func (b *builder) relu(x *tensor) *tensor {
-	l := &relu{x: x}
+	l := &relu{x: x, team: b.team}
 	l.fwd, l.back = l.forwardRow, l.backwardRow
 	b.addInPlace(l)
 	return x
 }
 
-func (l *relu) forward(bool) { parallel(l.x.c, l.fwd) }
-func (l *relu) backward()    { parallel(l.x.c, l.back) }
+func (l *relu) forward(bool) { l.team.run(l.x.c, l.fwd) }
+func (l *relu) backward()    { l.team.run(l.x.c, l.back) }
 
 func (l *relu) forwardRow(c int) {
 	p := l.x.plane()

@@ -8,7 +8,7 @@ import (
 
 // one returns a builder for single pictures and a 1-channel tensor of size x size with the given values.
 func one(size int, v ...float32) (*builder, *tensor) {
-	b := &builder{n: 1, classes: 2, last: map[*tensor]accumulator{}}
+	b := &builder{n: 1, classes: 2, team: newTeam(), last: map[*tensor]accumulator{}}
 	x := b.tensor(1, size, size)
 	copy(x.data, v)
 	return b, x
@@ -98,8 +98,8 @@ func TestProductsAgreeWithTheDefinition(t *testing.T) {
 		}
 	}
 	for name, product := range map[string]func(c []float32){
-		"plain":      func(c []float32) { newMatmul(m, n, k).run(a, b, c, 1) },
-		"transposed": func(c []float32) { newMatmulT(m, n, k).run(a, bt, c, 1) },
+		"plain":      func(c []float32) { newMatmul(newTeam(), m, n, k).run(a, b, c, 1) },
+		"transposed": func(c []float32) { newMatmulT(newTeam(), m, n, k).run(a, bt, c, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := make([]float32, m*n)

@@ -17,6 +17,7 @@ const (
 
 // matmul is a matrix product of fixed shape whose result is cut in tiles that are computed at the same time.
 type matmul struct {
+	team    *team
 	m, n, k int
 	transB  bool // c = a bᵀ rather than c = a b
 	tileN   int
@@ -27,15 +28,15 @@ type matmul struct {
 }
 
 // newMatmul returns the product c (m x n) = a (m x k) b (k x n).
-func newMatmul(m, n, k int) *matmul {
-	g := &matmul{m: m, n: n, k: k, tileN: tileN, cols: (n + tileN - 1) / tileN}
+func newMatmul(t *team, m, n, k int) *matmul {
+	g := &matmul{team: t, m: m, n: n, k: k, tileN: tileN, cols: (n + tileN - 1) / tileN}
 	g.tile = g.plain
 	return g
 }
 
 // newMatmulT returns the product c (m x n) = a (m x k) bᵀ, where b is n x k.
-func newMatmulT(m, n, k int) *matmul {
-	g := &matmul{m: m, n: n, k: k, transB: true, tileN: tileNTCol, cols: (n + tileNTCol - 1) / tileNTCol}
+func newMatmulT(t *team, m, n, k int) *matmul {
+	g := &matmul{team: t, m: m, n: n, k: k, transB: true, tileN: tileNTCol, cols: (n + tileNTCol - 1) / tileNTCol}
 	g.tile = g.transposed
 	return g
 }
@@ -43,7 +44,7 @@ func newMatmulT(m, n, k int) *matmul {
 // run computes c = a b + beta c on dense row-major matrices.
 func (g *matmul) run(a, b, c []float32, beta float32) {
 	g.a, g.b, g.c, g.beta = a, b, c, beta
-	parallel((g.m+tileM-1)/tileM*g.cols, g.tile)
+	g.team.run((g.m+tileM-1)/tileM*g.cols, g.tile)
 	g.a, g.b, g.c = nil, nil, nil
 }
 

@@ -17,6 +17,7 @@ type Net struct {
 	batch         int
 	input         *tensor
 	layers        []layer
+	team          *team
 	loss          *softmax
 	vars          []*param
 	params, grads []float32
@@ -38,6 +39,7 @@ func build(m Model, batch int, seed uint64, inputGrad bool) *Net {
 	b := &builder{
 		n: batch, classes: m.classes(),
 		rng:  rand.New(rand.NewPCG(seed, 0)),
+		team: newTeam(),
 		last: map[*tensor]accumulator{},
 	}
 	in := b.tensor(3, m.Size, m.Size)
@@ -45,7 +47,7 @@ func build(m Model, batch int, seed uint64, inputGrad bool) *Net {
 		in.grad = nil
 	}
 	logits := m.layers(b, in)
-	net := &Net{model: m, batch: batch, input: in, layers: b.layers, loss: newSoftmax(logits), vars: b.params}
+	net := &Net{model: m, batch: batch, input: in, layers: b.layers, team: b.team, loss: newSoftmax(logits), vars: b.params}
 	total := 0
 	for _, p := range b.params {
 		total += p.size
@@ -106,6 +108,8 @@ func (n *Net) SetBatch(pictures []float32, labels []int32) {
 // Forward runs the net on the batch that [Net.SetBatch] took in. In training, batch norm uses the batch's own statistics
 // and keeps running ones; else it uses the running ones.
 func (n *Net) Forward(train bool) Loss {
+	n.team.start()
+	defer n.team.stop()
 	for _, l := range n.layers {
 		l.forward(train)
 	}
@@ -121,6 +125,8 @@ func (n *Net) Forward(train bool) Loss {
 
 // Backward sets the gradients of the total loss of the last [Net.Forward], which must have been one in training.
 func (n *Net) Backward() {
+	n.team.start()
+	defer n.team.stop()
 	n.loss.backward()
 	for i := len(n.layers) - 1; i >= 0; i-- {
 		n.layers[i].backward()

@@ -4,6 +4,7 @@ package nn
 type maxPool struct {
 	window
 	x, y      *tensor
+	team      *team
 	arg       []int32 // for each output element, the place ih*w+iw of its source in the channel
 	acc       bool
 	fwd, back func(i int)
@@ -13,15 +14,15 @@ type maxPool struct {
 func (b *builder) maxPool(x *tensor, g window) *tensor {
 	oh, ow := g.fit(x.h, x.w)
 	y := b.tensor(x.c, oh, ow)
-	l := &maxPool{window: g, x: x, y: y, arg: make([]int32, y.size())}
+	l := &maxPool{window: g, team: b.team, x: x, y: y, arg: make([]int32, y.size())}
 	l.fwd, l.back = l.forwardChannel, l.backwardChannel
 	b.add(l, x)
 	return y
 }
 
 func (l *maxPool) accumulate(add bool) { l.acc = add }
-func (l *maxPool) forward(bool)        { parallel(l.x.c, l.fwd) }
-func (l *maxPool) backward()           { parallel(l.x.c, l.back) }
+func (l *maxPool) forward(bool)        { l.team.run(l.x.c, l.fwd) }
+func (l *maxPool) backward()           { l.team.run(l.x.c, l.back) }
 
 func (l *maxPool) forwardChannel(c int) {
 	x, n := l.x, l.x.n
@@ -72,6 +73,7 @@ func (l *maxPool) backwardChannel(c int) {
 type avgPool struct {
 	window
 	x, y      *tensor
+	team      *team
 	acc       bool
 	fwd, back func(i int)
 }
@@ -79,7 +81,7 @@ type avgPool struct {
 // avgPool adds an average pool. A window of the whole input with VALID padding is a global pool.
 func (b *builder) avgPool(x *tensor, g window) *tensor {
 	oh, ow := g.fit(x.h, x.w)
-	l := &avgPool{window: g, x: x, y: b.tensor(x.c, oh, ow)}
+	l := &avgPool{window: g, team: b.team, x: x, y: b.tensor(x.c, oh, ow)}
 	l.fwd, l.back = l.forwardChannel, l.backwardChannel
 	b.add(l, x)
 	return l.y
@@ -91,8 +93,8 @@ func (b *builder) globalPool(x *tensor) *tensor {
 }
 
 func (l *avgPool) accumulate(add bool) { l.acc = add }
-func (l *avgPool) forward(bool)        { parallel(l.x.c, l.fwd) }
-func (l *avgPool) backward()           { parallel(l.x.c, l.back) }
+func (l *avgPool) forward(bool)        { l.team.run(l.x.c, l.fwd) }
+func (l *avgPool) backward()           { l.team.run(l.x.c, l.back) }
 
 func (l *avgPool) forwardChannel(c int) {
 	clear(l.y.data[c*l.y.plane() : (c+1)*l.y.plane()])
