@@ -1,0 +1,72 @@
+package executor
+
+import (
+	"context"
+	"sync"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/executor/journal"
+)
+
+// ledger writes the journal and keeps its history up to date. Workers tell it of cloud objects
+// while the loop tells it of steps, so it has a lock; the lock is not held while a write waits
+// for the disk.
+type ledger struct {
+	w  *journal.Writer
+	mu sync.Mutex
+	h  *journal.History
+}
+
+func (l *ledger) append(events ...journal.Event) error {
+	if err := l.w.Append(events...); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ev := range events {
+		_ = l.h.Fold(ev) // never fails
+	}
+	return nil
+}
+
+func (l *ledger) note(ctx context.Context, k journal.Kind, o backends.Owner, obj backends.Object) error {
+	if err := context.Cause(ctx); err != nil && k == journal.Intend {
+		return err // what has not been asked for yet need not be
+	}
+	if err := l.append(journal.Event{Kind: k, Owner: &o, Object: &obj}); err != nil {
+		return &backends.Error{Class: backends.Internal, Op: "ledger", Err: err}
+	}
+	return nil
+}
+
+// Intend implements backends.Ledger.
+func (l *ledger) Intend(ctx context.Context, o backends.Owner, obj backends.Object) error {
+	return l.note(ctx, journal.Intend, o, obj)
+}
+
+// Made implements backends.Ledger.
+func (l *ledger) Made(ctx context.Context, o backends.Owner, obj backends.Object) error {
+	return l.note(ctx, journal.Made, o, obj)
+}
+
+// Gone implements backends.Ledger.
+func (l *ledger) Gone(ctx context.Context, o backends.Owner, obj backends.Object) error {
+	return l.note(ctx, journal.Gone, o, obj)
+}
+
+// owned lists what may exist for a fleet, or for the whole run if fleet is empty.
+func (l *ledger) owned(fleet string) []journal.Owned {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.h.Owned()
+	if fleet == "" {
+		return all
+	}
+	out := all[:0]
+	for _, o := range all {
+		if o.Owner.Fleet == fleet {
+			out = append(out, o)
+		}
+	}
+	return out
+}

@@ -1,0 +1,578 @@
+package executor
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+)
+
+// stepState is where a step stands in the loop.
+type stepState uint8
+
+const (
+	waiting stepState = iota // for others
+	ready                    // in a queue
+	running
+	pausing // before another attempt
+	ended
+)
+
+// loop is the scheduling state. Only the goroutine of run touches it.
+type loop struct {
+	p   *plan.Plan
+	o   Options
+	led *ledger
+
+	states  []stepState
+	out     []StepOutcome
+	unmet   []int32 // how many steps in After have not succeeded yet
+	next    []int32 // successors of step i: next[first[i]:first[i+1]]
+	first   []int32
+	attempt []int // number of the current or last attempt, counted over all processes of the run
+
+	queue  stepHeap // ready steps other than trials
+	fleets []fleetState
+	free   map[string]int // of the capacity; a resource without limit is not in it
+	trials int            // running
+
+	running  int
+	outcomes chan outcome
+	pauses   pauseHeap
+	draining bool
+	events   []journal.Event // of this turn, not yet durable
+	starts   []start         // of this turn, begun once the events are durable
+}
+
+// fleetState is what the loop knows of a fleet.
+type fleetState struct {
+	ready    stepHeap // trials
+	busy     bool     // a trial runs: fleets are exclusive
+	left     int      // steps that have not ended, but for the release
+	release  int32
+	holds    bool // its capacity is taken
+	wanted   bool // some trial of it has to run
+	machines []backends.Machine
+	staged   map[string][]string // by staging: path on each machine
+}
+
+type start struct {
+	step    int32
+	attempt int
+}
+
+// outcome is what a worker sends.
+type outcome struct {
+	step     int32
+	attempt  int
+	err      error
+	events   []journal.Event // Observed, if any; then Ended without its State
+	machines []backends.Machine
+	paths    []string
+	fresh    *fresh // machines and files were looked up again
+}
+
+// fresh replaces what the loop knows of a fleet.
+type fresh struct {
+	machines []backends.Machine
+	staged   map[string][]string
+}
+
+func newLoop(p *plan.Plan, o Options, led *ledger) *loop {
+	n := len(p.Steps)
+	l := &loop{
+		p: p, o: o, led: led,
+		states: make([]stepState, n), out: make([]StepOutcome, n), unmet: make([]int32, n), first: make([]int32, n+1), attempt: make([]int, n),
+		fleets: make([]fleetState, len(p.Fleets)), free: map[string]int{}, outcomes: make(chan outcome),
+	}
+	for _, a := range p.Capacity {
+		l.free[a.Resource] = a.Units
+	}
+	for i := range p.Steps {
+		for _, a := range p.Steps[i].After {
+			l.first[a+1]++
+		}
+		l.unmet[i] = int32(len(p.Steps[i].After))
+	}
+	for i := range n {
+		l.first[i+1] += l.first[i]
+	}
+	l.next = make([]int32, l.first[n])
+	fill := slices.Clone(l.first[:n])
+	for i := range p.Steps {
+		for _, a := range p.Steps[i].After {
+			l.next[fill[a]] = int32(i)
+			fill[a]++
+		}
+	}
+	for i := range p.Steps {
+		f := &l.fleets[p.Steps[i].Fleet]
+		if p.Steps[i].Kind == plan.Release {
+			f.release = int32(i)
+		} else {
+			f.left++
+		}
+	}
+	l.resume()
+	return l
+}
+
+// resume takes over what the journal knows: trials that count are done, and attempts that have
+// begun without an end are taken up under their number.
+func (l *loop) resume() {
+	h := l.o.History
+	for i := range l.p.Steps {
+		s := &l.p.Steps[i]
+		if r := h.Steps[l.p.StepID(i)]; r != nil {
+			l.attempt[i] = r.Attempts
+			if r.Open {
+				l.attempt[i]--
+			}
+		}
+		if s.Kind != plan.Trial {
+			continue
+		}
+		if _, ok := h.Observed[journal.TrialKey{Key: l.p.Cells[s.Cell].Key, Repeat: int(s.Repeat)}]; !ok {
+			l.fleets[s.Fleet].wanted = true
+		}
+	}
+	for i := range l.p.Steps { // trials first, so that nothing is readied by what is done already
+		if s := &l.p.Steps[i]; s.Kind == plan.Trial {
+			if _, ok := h.Observed[journal.TrialKey{Key: l.p.Cells[s.Cell].Key, Repeat: int(s.Repeat)}]; ok {
+				l.reuse(int32(i))
+			}
+		}
+	}
+	for i := range l.p.Steps {
+		switch s := &l.p.Steps[i]; {
+		case l.states[i] != waiting || s.Kind == plan.Trial || s.Kind == plan.Release:
+		case !l.fleets[s.Fleet].wanted:
+			l.reuse(int32(i))
+		case s.Kind == plan.Provision:
+			l.ready(int32(i))
+		}
+	}
+}
+
+// reuse ends a step that needs nothing done.
+func (l *loop) reuse(i int32) {
+	l.out[i] = StepOutcome{State: journal.Done, Reused: true}
+	l.end(i)
+}
+
+// run is the loop: start what can start, make it durable, wait for what comes, until nothing
+// runs and nothing can.
+func (l *loop) run(ctx context.Context) error {
+	soft, cutShort := context.WithCancelCause(ctx) // for steps that draining cuts short
+	defer cutShort(nil)
+	drain := l.o.Drain
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var fatal error
+	for {
+		if fatal == nil && ctx.Err() == nil {
+			l.dispatch()
+			if fatal = l.commit(); fatal == nil {
+				for _, s := range l.starts {
+					go l.perform(ctx, soft, s, l.job(s.step))
+				}
+				l.running += len(l.starts)
+				l.starts = l.starts[:0]
+			} else {
+				cutShort(fatal)
+				for range l.starts { // were never begun
+				}
+				l.starts = l.starts[:0]
+			}
+		}
+		if l.running == 0 {
+			switch {
+			case fatal != nil:
+				return fatal
+			case ctx.Err() != nil:
+				if err := l.commit(); err != nil { // what came home before the stop
+					return err
+				}
+				return context.Cause(ctx)
+			case len(l.pauses) == 0:
+				if l.stuck() {
+					continue
+				}
+				return l.commit()
+			}
+		}
+		if len(l.pauses) > 0 {
+			timer.Reset(time.Until(l.pauses[0].until))
+		}
+		select {
+		case o := <-l.outcomes:
+			l.take(ctx, o)
+			for more := true; more; { // all that has come, so that one commit covers it
+				select {
+				case o := <-l.outcomes:
+					l.take(ctx, o)
+				default:
+					more = false
+				}
+			}
+		case <-timer.C:
+			for len(l.pauses) > 0 && !l.pauses[0].until.After(time.Now()) {
+				if p := heap.Pop(&l.pauses).(pause); l.states[p.step] == pausing {
+					l.ready(p.step)
+				}
+			}
+		case <-drain:
+			drain = nil
+			l.drain()
+			cutShort(errDrained)
+		case <-ctx.Done():
+			if l.running > 0 {
+				l.take(ctx, <-l.outcomes)
+			}
+		}
+	}
+}
+
+// errDrained is the cause by which steps are cut short when a run drains.
+var errDrained = &backends.Error{Class: backends.Canceled, Op: "run", Err: errors.New("interrupted")}
+
+// commit makes the events of the turn durable and tells the world.
+func (l *loop) commit() error {
+	if len(l.events) == 0 {
+		return nil
+	}
+	if err := l.led.append(l.events...); err != nil {
+		return err
+	}
+	for _, ev := range l.events {
+		l.o.Progress(ev)
+	}
+	l.events = l.events[:0]
+	return nil
+}
+
+// dispatch starts all that may start now, in the order of the plan.
+func (l *loop) dispatch() {
+	var blocked []int32
+	for l.queue.Len() > 0 {
+		i := heap.Pop(&l.queue).(int32)
+		if s := &l.p.Steps[i]; s.Kind == plan.Provision && !l.acquire(int(s.Fleet)) {
+			blocked = append(blocked, i)
+			continue
+		}
+		l.start(i)
+	}
+	for _, i := range blocked {
+		heap.Push(&l.queue, i)
+	}
+	var heads []int32
+	for f := range l.fleets {
+		if fs := &l.fleets[f]; !fs.busy && fs.ready.Len() > 0 {
+			heads = append(heads, fs.ready[0])
+		}
+	}
+	slices.Sort(heads)
+	for _, i := range heads {
+		if l.o.Jobs > 0 && l.trials >= l.o.Jobs {
+			return
+		}
+		fs := &l.fleets[l.p.Steps[i].Fleet]
+		heap.Pop(&fs.ready)
+		fs.busy = true
+		l.trials++
+		l.start(i)
+	}
+}
+
+func (l *loop) start(i int32) {
+	l.attempt[i]++
+	l.states[i] = running
+	l.out[i].Attempts++
+	l.events = append(l.events, journal.Event{Kind: journal.Started, Step: l.p.StepID(int(i)), Attempt: l.attempt[i]})
+	l.starts = append(l.starts, start{i, l.attempt[i]})
+}
+
+// acquire takes a fleet's share of the capacity, if it is there.
+func (l *loop) acquire(f int) bool {
+	if l.fleets[f].holds {
+		return true
+	}
+	for _, u := range l.p.Fleets[f].Uses {
+		if free, limited := l.free[u.Resource]; limited && free < u.Units {
+			return false
+		}
+	}
+	l.share(f, -1)
+	l.fleets[f].holds = true
+	return true
+}
+
+func (l *loop) share(f, sign int) {
+	for _, u := range l.p.Fleets[f].Uses {
+		if _, limited := l.free[u.Resource]; limited {
+			l.free[u.Resource] += sign * u.Units
+		}
+	}
+}
+
+// stuck fails the provisions that wait for a capacity which nothing will give back.
+func (l *loop) stuck() bool {
+	if l.queue.Len() == 0 {
+		return false
+	}
+	i := l.queue[0]
+	heap.Pop(&l.queue)
+	l.fail(i, backends.Errorf(backends.Capacity, l.p.StepID(int(i)), "the capacity it needs is held by a fleet that could not be released"))
+	return true
+}
+
+// take digests an outcome.
+func (l *loop) take(ctx context.Context, o outcome) {
+	l.running--
+	s := &l.p.Steps[o.step]
+	f := &l.fleets[s.Fleet]
+	if s.Kind == plan.Trial {
+		f.busy = false
+		l.trials--
+	}
+	if o.fresh != nil {
+		f.machines, f.staged = o.fresh.machines, o.fresh.staged
+	}
+	if o.err == nil {
+		l.succeed(o)
+		return
+	}
+	if ctx.Err() != nil {
+		// Stopped now: the attempt stays open in the journal, so that the next run attaches to it.
+		l.out[o.step].State, l.out[o.step].Class, l.out[o.step].Err = journal.Canceled, backends.Canceled, context.Cause(ctx)
+		l.states[o.step] = ended
+		return
+	}
+	class := backends.ClassOf(o.err)
+	last := &o.events[len(o.events)-1]
+	last.State, last.Class, last.Error = journal.Failed, class, o.err.Error()
+	if class == backends.Canceled {
+		last.State = journal.Canceled
+	}
+	l.events = append(l.events, o.events...)
+	limit := l.p.Policy.Of(s.Kind)
+	if retry := class.Temporary() || s.Kind == plan.Release && class != backends.Internal; retry && l.out[o.step].Attempts < limit.Attempts && (!l.draining || s.Kind == plan.Release) {
+		l.states[o.step] = pausing
+		heap.Push(&l.pauses, pause{time.Now().Add(limit.Wait(l.out[o.step].Attempts)), o.step})
+		return
+	}
+	l.out[o.step].Err, l.out[o.step].Class, l.out[o.step].State = o.err, class, last.State
+	l.end(o.step)
+	if l.o.FailFast && s.Kind == plan.Trial {
+		l.drain()
+	}
+}
+
+func (l *loop) succeed(o outcome) {
+	s := &l.p.Steps[o.step]
+	f := &l.fleets[s.Fleet]
+	switch s.Kind {
+	case plan.Provision:
+		f.machines = o.machines
+	case plan.Stage:
+		if f.staged == nil {
+			f.staged = map[string][]string{}
+		}
+		f.staged[l.p.Fleets[s.Fleet].Stages[s.Stage].Name] = o.paths
+	case plan.Release:
+		l.share(int(s.Fleet), +1)
+		f.holds = false
+	case plan.Trial:
+	}
+	o.events[len(o.events)-1].State = journal.Done
+	l.events = append(l.events, o.events...)
+	l.out[o.step].State = journal.Done
+	l.end(o.step)
+}
+
+// fail ends a step that never ran.
+func (l *loop) fail(i int32, err error) {
+	l.out[i].State, l.out[i].Class, l.out[i].Err = journal.Failed, backends.ClassOf(err), err
+	l.events = append(l.events, journal.Event{
+		Kind: journal.Ended, Step: l.p.StepID(int(i)), State: journal.Failed, Class: l.out[i].Class, Error: err.Error(),
+	})
+	l.end(i)
+}
+
+// end settles a step whose outcome is known, and what follows from it.
+func (l *loop) end(i int32) {
+	l.states[i] = ended
+	s := &l.p.Steps[i]
+	if s.Kind == plan.Release {
+		return
+	}
+	for _, k := range l.next[l.first[i]:l.first[i+1]] {
+		if l.states[k] != waiting {
+			continue
+		}
+		if l.out[i].State != journal.Done {
+			l.out[k].State = journal.Skipped
+			if l.out[i].State == journal.Canceled {
+				l.out[k].State = journal.Canceled
+			}
+			l.end(k)
+			continue
+		}
+		if l.unmet[k]--; l.unmet[k] == 0 {
+			l.ready(k)
+		}
+	}
+	if f := &l.fleets[s.Fleet]; f.left > 0 {
+		if f.left--; f.left == 0 {
+			l.releaseOf(int(s.Fleet))
+		}
+	}
+}
+
+// releaseOf readies a fleet's release, or ends it at once when there is nothing to release.
+func (l *loop) releaseOf(f int) {
+	fs := &l.fleets[f]
+	if !fs.wanted && len(l.led.owned(l.p.Fleets[f].Name)) == 0 {
+		l.reuse(fs.release)
+		return
+	}
+	if l.out[l.provisionOf(f)].Attempts == 0 && len(l.led.owned(l.p.Fleets[f].Name)) == 0 {
+		l.reuse(fs.release) // it was never provisioned
+		return
+	}
+	l.ready(fs.release)
+}
+
+func (l *loop) provisionOf(f int) int {
+	for i := range l.p.Steps {
+		if s := &l.p.Steps[i]; s.Kind == plan.Provision && int(s.Fleet) == f {
+			return i
+		}
+	}
+	return 0 // a valid plan has one
+}
+
+func (l *loop) ready(i int32) {
+	s := &l.p.Steps[i]
+	if l.draining && s.Kind != plan.Release {
+		l.cancel(i)
+		return
+	}
+	l.states[i] = ready
+	if s.Kind == plan.Trial {
+		heap.Push(&l.fleets[s.Fleet].ready, i)
+		return
+	}
+	heap.Push(&l.queue, i)
+}
+
+// drain cancels everything that has not begun, but for releases.
+func (l *loop) drain() {
+	if l.draining {
+		return
+	}
+	l.draining = true
+	l.queue = slices.DeleteFunc(l.queue, func(i int32) bool { return l.p.Steps[i].Kind != plan.Release })
+	heap.Init(&l.queue)
+	for f := range l.fleets {
+		l.fleets[f].ready = nil
+	}
+	for i := range l.p.Steps {
+		if st := l.states[i]; l.p.Steps[i].Kind != plan.Release && (st == waiting || st == ready || st == pausing) {
+			l.cancel(int32(i))
+		}
+	}
+}
+
+func (l *loop) cancel(i int32) {
+	if l.states[i] == ended {
+		return
+	}
+	l.out[i].State, l.out[i].Class = journal.Canceled, backends.Canceled
+	l.end(i)
+}
+
+// sweep asks every cloud to remove what the ledger still knows: what belongs to no fleet of the
+// plan of today, and what a release left.
+func (l *loop) sweep(ctx context.Context) error {
+	if len(l.led.owned("")) == 0 {
+		return nil
+	}
+	for _, c := range l.p.Clouds {
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(l.p.Policy.Release.Timeout))
+		err := l.o.Backends[c.Name].Release(ctx, backends.Owner{Run: l.o.Run}, l.led)
+		cancel()
+		if err != nil {
+			if err := l.led.append(journal.Event{Kind: journal.Note, Text: "release of what is left in cloud " + c.Name + ": " + err.Error()}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *loop) outcome() *Outcome {
+	out := &Outcome{Steps: l.out, Left: l.led.owned("")}
+	for i := range l.p.Steps {
+		if l.p.Steps[i].Kind != plan.Trial {
+			continue
+		}
+		out.Trials++
+		switch s := &l.out[i]; s.State {
+		case journal.Done:
+			out.Done++
+			if s.Reused {
+				out.Reused++
+			}
+		case journal.Failed:
+			out.Failed++
+		case journal.Skipped:
+			out.Skipped++
+		default:
+			s.State = journal.Canceled
+			out.Canceled++
+		}
+	}
+	return out
+}
+
+// stepHeap is a priority queue by the plan's order.
+type stepHeap []int32
+
+func (h stepHeap) Len() int           { return len(h) }
+func (h stepHeap) Less(a, b int) bool { return h[a] < h[b] }
+func (h stepHeap) Swap(a, b int)      { h[a], h[b] = h[b], h[a] }
+func (h *stepHeap) Push(x any)        { *h = append(*h, x.(int32)) }
+func (h *stepHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// pause is a step that waits for its next attempt.
+type pause struct {
+	until time.Time
+	step  int32
+}
+
+type pauseHeap []pause
+
+func (h pauseHeap) Len() int { return len(h) }
+func (h pauseHeap) Less(a, b int) bool {
+	return cmp.Or(h[a].until.Compare(h[b].until), cmp.Compare(h[a].step, h[b].step)) < 0
+}
+func (h pauseHeap) Swap(a, b int) { h[a], h[b] = h[b], h[a] }
+func (h *pauseHeap) Push(x any)   { *h = append(*h, x.(pause)) }
+func (h *pauseHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}

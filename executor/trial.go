@@ -1,0 +1,392 @@
+package executor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+	"golang.org/x/sync/errgroup"
+)
+
+// proc is one process of a trial.
+type proc struct {
+	role  *plan.Role
+	index int
+	m     backends.Machine
+	l     backends.Launcher
+	p     backends.Process
+	exit  backends.Exit
+}
+
+// trial runs the trial protocol: start the roles that never end by themselves, then the others;
+// wait for those; stop the first; bring all files home; read them. What was read is in the
+// events before anything of the fleet may be released.
+func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, end *journal.Event) error {
+	cell := &j.p.Cells[j.step.Cell]
+	if j.retry {
+		if err := j.refresh(ctx, out); err != nil {
+			return err
+		}
+	}
+	procs, err := j.processes(cell, timeout)
+	if err != nil {
+		return err
+	}
+	end.Machines = facts(j.machines)
+	if err := j.runProcs(ctx, procs); err != nil {
+		j.abandon(ctx, procs)
+		if ctx.Err() == nil { // their logs tell why; what cannot be had is not missed
+			end.Procs, _ = j.collect(ctx, procs)
+		}
+		return err
+	}
+	err = j.span("collect", func() (err error) {
+		end.Procs, err = j.collect(ctx, procs)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := failure(procs, j.attemptDir(), j.o.Dir); err != nil {
+		return err
+	}
+	var reading Reading
+	err = j.span("parse", func() (err error) {
+		reading, err = j.o.Parse(Trial{Plan: j.p, Cell: cell, Repeat: int(j.step.Repeat), Procs: end.Procs, Dir: j.o.Dir})
+		return err
+	})
+	if err != nil {
+		return &backends.Error{Class: backends.Workload, Op: "output", Err: err}
+	}
+	end.Warnings = reading.Warnings
+	if reading.Invalid != "" {
+		return backends.Errorf(backends.Invalid, "trial", "%s", reading.Invalid)
+	}
+	if end.Procs, err = j.keep(end.Procs); err != nil {
+		return err
+	}
+	for i := range reading.Observations {
+		if f := &reading.Observations[i].File; strings.HasPrefix(*f, j.attemptDir()+"/") {
+			*f = j.trialDir() + strings.TrimPrefix(*f, j.attemptDir())
+		}
+	}
+	out.events = append(out.events, journal.Event{
+		Kind: journal.Observed, Step: j.id, Attempt: j.attempt, Key: cell.Key, Repeat: int(j.step.Repeat),
+		Observations: reading.Observations, Warnings: reading.Warnings, Procs: end.Procs, Machines: end.Machines,
+	})
+	return nil
+}
+
+// processes resolves the roles of a cell: addresses, paths and indexes are known now. The key is
+// part of the names on the machine, so that a process of an older plan is never taken for one of
+// this.
+func (j *job) processes(c *plan.Cell, timeout time.Duration) ([]*proc, error) {
+	var out []*proc
+	for _, finish := range []string{plan.Stopped, plan.Exits} { // servers first
+		for i := range c.Roles {
+			r := &c.Roles[i]
+			if r.Finish != finish {
+				continue
+			}
+			for k, mi := range r.Machines {
+				m := j.machines[mi]
+				p := backends.Process{
+					ID:      path.Join(plan.TrialID(c.Name, int(j.step.Repeat)), fmt.Sprintf("%.12s-a%d", c.Key, j.attempt), r.Name+"-"+strconv.Itoa(k)),
+					Timeout: timeout, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB,
+				}
+				for _, a := range r.Args {
+					text, err := j.arg(c, a, mi, k)
+					if err != nil {
+						return nil, err
+					}
+					p.Args = append(p.Args, text)
+				}
+				if len(r.Env) > 0 {
+					p.Env = map[string]string{}
+					for _, e := range r.Env {
+						p.Env[e.Name] = e.Value
+					}
+				}
+				out = append(out, &proc{role: r, index: k, m: m, l: j.launcher(m), p: p})
+			}
+		}
+	}
+	return out, nil
+}
+
+// arg resolves an argument of process k of a role, on machine mi of the fleet.
+func (j *job) arg(c *plan.Cell, a plan.Arg, mi, k int) (string, error) {
+	l := a.Late
+	switch {
+	case l == nil:
+		return a.Text, nil
+	case l.Index:
+		return a.Text + strconv.Itoa(k), nil
+	case l.Role != "":
+		var addrs []string
+		for i := range c.Roles {
+			if c.Roles[i].Name == l.Role {
+				for n, m := range c.Roles[i].Machines {
+					addrs = append(addrs, j.machines[m].Address+":"+strconv.Itoa(l.Port+n))
+				}
+			}
+		}
+		return a.Text + strings.Join(addrs, ","), nil
+	default:
+		name := l.File + l.Dataset // exactly one is set
+		if paths := j.staged[name]; mi < len(paths) {
+			return a.Text + paths[mi], nil
+		}
+		return "", backends.Errorf(backends.Internal, j.id, "%q is not staged on machine %d", name, mi)
+	}
+}
+
+// runProcs starts all, waits for the roles that exit, and stops the others.
+func (j *job) runProcs(ctx context.Context, procs []*proc) error {
+	err := j.span("launch", func() error {
+		for _, p := range procs {
+			if err := p.l.Start(ctx, p.m, p.p); err != nil {
+				return fmt.Errorf("%s: %w", p.name(), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return j.span("run", func() error { return await(ctx, procs) })
+}
+
+func (p *proc) name() string { return p.role.Name + "-" + strconv.Itoa(p.index) }
+
+// errOver ends the waiting for roles that never exit once the others have.
+var errOver = errors.New("the roles that exit have exited")
+
+func await(ctx context.Context, procs []*proc) error {
+	over, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	waiting, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	g, gctx := errgroup.WithContext(waiting)
+	servers, sctx := errgroup.WithContext(over)
+	for _, p := range procs {
+		if p.role.Finish == plan.Exits {
+			g.Go(func() (err error) {
+				if p.exit, err = p.l.Wait(gctx, p.m, p.p.ID); err != nil {
+					return fmt.Errorf("%s: %w", p.name(), err)
+				}
+				if p.exit.Code != 0 {
+					return errExit // the others need not go on
+				}
+				return nil
+			})
+			continue
+		}
+		servers.Go(func() (err error) {
+			p.exit, err = p.l.Wait(sctx, p.m, p.p.ID)
+			if err == nil {
+				return backends.Errorf(backends.Infra, p.name(), "ended with code %d before the roles it serves", p.exit.Code)
+			}
+			if errors.Is(context.Cause(sctx), errOver) {
+				return nil
+			}
+			return err
+		})
+	}
+	serverErr := make(chan error, 1)
+	go func() { serverErr <- servers.Wait() }()
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	hasServers := false
+	for _, p := range procs {
+		hasServers = hasServers || p.role.Finish != plan.Exits
+	}
+	if !hasServers {
+		err := <-done
+		<-serverErr
+		return ignoreExit(ctx, procs, err)
+	}
+	select {
+	case err := <-done:
+		stop(errOver)
+		<-serverErr
+		return ignoreExit(ctx, procs, err)
+	case err := <-serverErr:
+		if err == nil { // every server ended in order: cannot be before stop
+			err = backends.Errorf(backends.Infra, "servers", "ended before the roles they serve")
+		}
+		// The exiting roles may have ended in the same moment; the early end still counts.
+		giveUp()
+		<-done
+		return err
+	}
+}
+
+// errExit says that a process ended with a code other than 0.
+var errExit = errors.New("exit code other than 0")
+
+// ignoreExit stops what still runs and turns errExit into none: the logs have to come home
+// before the failure is reported.
+func ignoreExit(ctx context.Context, procs []*proc, err error) error {
+	if err != nil && !errors.Is(err, errExit) {
+		return err
+	}
+	for _, p := range procs {
+		if p.role.Finish == plan.Stopped || err != nil && p.exit.Started.IsZero() {
+			if err := p.l.Stop(ctx, p.m, p.p.ID, stopGrace); err != nil {
+				return fmt.Errorf("%s: %w", p.name(), err)
+			}
+			if p.exit, err = p.l.Wait(ctx, p.m, p.p.ID); err != nil {
+				return fmt.Errorf("%s: %w", p.name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// abandon stops whatever an attempt left running, so that the next has the machines for itself.
+// When the whole run is stopped now, the processes stay: the next run attaches to them.
+func (j *job) abandon(ctx context.Context, procs []*proc) {
+	if ctx.Err() != nil && !errors.As(context.Cause(ctx), new(*backends.Error)) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*stopGrace)
+	defer cancel()
+	var g errgroup.Group
+	for _, p := range procs {
+		g.Go(func() error { return p.l.Stop(ctx, p.m, p.p.ID, stopGrace) })
+	}
+	_ = g.Wait() // a machine that is gone runs nothing
+}
+
+// failure reports the first process that ended as it should not have.
+func failure(procs []*proc, dir, root string) error {
+	var worst *proc
+	for _, p := range procs {
+		bad := p.role.Finish == plan.Exits && (p.exit.Code != 0 || p.exit.TimedOut) && !p.exit.Stopped
+		if bad && (worst == nil || p.exit.Started.Add(p.exit.Elapsed).Before(worst.exit.Started.Add(worst.exit.Elapsed))) {
+			worst = p
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	if worst.exit.TimedOut {
+		return backends.Errorf(backends.Workload, worst.name(), "still ran after its time limit of %v", worst.p.Timeout)
+	}
+	text, _ := os.ReadFile(filepath.Join(root, dir, worst.name(), backends.Stderr))
+	if len(strings.TrimSpace(string(text))) == 0 {
+		text, _ = os.ReadFile(filepath.Join(root, dir, worst.name(), backends.Stdout))
+	}
+	return backends.Errorf(backends.Workload, worst.name(), "exit code %d: %s", worst.exit.Code, lastLines(string(text)))
+}
+
+// trialDir and attemptDir are folders of the run folder, slash-separated.
+func (j *job) trialDir() string {
+	return path.Join("logs", plan.TrialID(j.p.Cells[j.step.Cell].Name, int(j.step.Repeat)))
+}
+
+func (j *job) attemptDir() string {
+	return path.Join(j.trialDir(), "attempt-"+strconv.Itoa(j.attempt))
+}
+
+// collect brings the files of all processes home, into the attempt's folder.
+func (j *job) collect(ctx context.Context, procs []*proc) ([]journal.Proc, error) {
+	out := make([]journal.Proc, len(procs))
+	var g errgroup.Group
+	for i, p := range procs {
+		out[i] = journal.Proc{Role: p.role.Name, Index: p.index, Machine: p.m.Name, Exit: p.exit}
+		g.Go(func() error {
+			for _, name := range []string{backends.Stdout, backends.Stderr, backends.Probe} {
+				sum, err := j.fetch(ctx, p, name)
+				if errors.Is(err, backends.ErrNotFound) && name == backends.Probe {
+					continue // a machine may have nothing to say of itself
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", p.name(), name, err)
+				}
+				out[i].Files = append(out[i].Files, sum)
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
+
+func (j *job) fetch(ctx context.Context, p *proc, name string) (sum journal.FileSum, err error) {
+	r, err := p.l.Open(ctx, p.m, p.p.ID, name, 0)
+	if err != nil {
+		return sum, err
+	}
+	defer r.Close()
+	sum.Name = path.Join(j.attemptDir(), p.name(), name)
+	file := filepath.Join(j.o.Dir, filepath.FromSlash(sum.Name))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return sum, internal(err)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return sum, internal(err)
+	}
+	h := sha256.New()
+	to := &writer{w: io.MultiWriter(f, h)}
+	sum.Size, err = io.Copy(to, r)
+	if err2 := errors.Join(to.err, f.Sync(), f.Close()); err2 != nil {
+		return sum, internal(err2) // this computer's fault, not the machine's
+	}
+	sum.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return sum, err
+}
+
+// writer remembers that it was writing which failed.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
+func internal(err error) error {
+	return &backends.Error{Class: backends.Internal, Op: "run folder", Err: err}
+}
+
+// keep moves the files of an attempt that went through to where scripts look for them:
+// logs/<trial>/<role>-<index>/. Those of failed attempts stay in their own folders.
+func (j *job) keep(procs []journal.Proc) ([]journal.Proc, error) {
+	from := filepath.Join(j.o.Dir, filepath.FromSlash(j.attemptDir()))
+	for i := range procs {
+		name := procs[i].Role + "-" + strconv.Itoa(procs[i].Index)
+		to := filepath.Join(j.o.Dir, filepath.FromSlash(j.trialDir()), name)
+		if err := os.RemoveAll(to); err != nil { // of an attempt that a crash kept from the journal
+			return nil, internal(err)
+		}
+		if err := os.Rename(filepath.Join(from, name), to); err != nil {
+			return nil, internal(err)
+		}
+		for k := range procs[i].Files {
+			procs[i].Files[k].Name = path.Join(j.trialDir(), name, path.Base(procs[i].Files[k].Name))
+		}
+	}
+	if err := os.Remove(from); err != nil {
+		return nil, internal(err)
+	}
+	return procs, nil
+}
