@@ -221,10 +221,12 @@ func (st *state) checkFlags(c *cell, seen map[string]bool) {
 	}
 	for i := range c.roles {
 		all := st.roleFlags(c, &c.roles[i])
-		for _, p := range checkFlags(kind, all) {
+		for _, p := range checkFlags(kind, all, c.roles[i].Pos) {
 			if k := p.Pos.String() + p.Msg; !seen[k] {
 				seen[k] = true
-				st.errs.Addf(p.Pos, "study.workload.flags."+p.Path, "%s (in cell %s)", p.Msg, c.name)
+				p.Path = "study.workload.flags." + p.Path
+				p.Msg += " (in cell " + c.name + ")"
+				st.errs = append(st.errs, p)
 			}
 		}
 	}

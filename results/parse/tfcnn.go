@@ -1,0 +1,267 @@
+package parse
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+)
+
+// The lines of tf_cnn_benchmarks, from the format strings in benchmark_cnn.py of
+// tensorflow/benchmarks (branches 1.5 to 2.1). cnnbench prints the same.
+const num = `(?:\d+(?:\.\d+)?|nan|inf)`
+
+var (
+	stepRE    = regexp.MustCompile(`^(\d+)\timages/sec: (` + num + `) \+/- (` + num + `) \(jitter = (` + num + `)\)\t(-?` + num + `)(?:\t` + num + `\t` + num + `)?\s*$`)
+	totalRE   = regexp.MustCompile(`^total images/sec: (` + num + `)\s*$`)
+	batchRE   = regexp.MustCompile(`^Batch size:\s+(\d+) global\s*$`)
+	perDevRE  = regexp.MustCompile(`^\s+(\d+(?:\.\d+)?) per device\s*$`)
+	bannerRE  = regexp.MustCompile(`^(TensorFlow|Model|Dataset|Mode|SingleSess|Num batches|Num epochs|Devices|NUMA bind|Data format|Layout optimizer|RewriterConfig|Optimizer|Variables|AllReduce|Use NCCL|Sync|Staged vars|Horovod on):\s+(.*\S)\s*$`)
+	deviceSep = regexp.MustCompile(`'[^']*'`)
+)
+
+// A Log is what one process of tf_cnn_benchmarks printed.
+type Log struct {
+	Banner    map[string]string
+	Batch     int     // images a step, all devices of the process; 0 if not printed
+	PerDevice float64 // images a step and device
+	Steps     []StepLine
+	Totals    []TotalLine
+	Skipped   int // lines that were too long to be any of these
+}
+
+// A StepLine is a progress line. Mean is cumulative since the end of warm-up, in images/s of
+// this process; SE is the standard error and Jitter 1.4826 x MAD of the single steps' speeds.
+type StepLine struct {
+	Line                   int
+	Step                   int
+	Mean, SE, Jitter, Loss float64
+	Text                   string
+}
+
+// A TotalLine is the last line's number. What it means depends on the mode: with parameter
+// servers every worker prints the cluster's total, so totals are never added up.
+type TotalLine struct {
+	Line  int
+	Value float64
+	Text  string
+}
+
+// ReadTFCNN reads the output of one process. Foreign lines are ignored: other libraries print
+// too. It fails only if r does.
+func ReadTFCNN(r io.Reader) (*Log, error) {
+	l := &Log{Banner: map[string]string{}}
+	skipped, err := lines(r, func(n int, line string) {
+		switch {
+		case l.step(n, line), l.total(n, line):
+		default:
+			if m := batchRE.FindStringSubmatch(line); m != nil {
+				l.Batch, _ = strconv.Atoi(m[1])
+			} else if m := perDevRE.FindStringSubmatch(line); m != nil {
+				l.PerDevice, _ = strconv.ParseFloat(m[1], 64)
+			} else if m := bannerRE.FindStringSubmatch(line); m != nil {
+				if _, ok := l.Banner[m[1]]; !ok { // the banner comes first; later look-alikes are not it
+					l.Banner[m[1]] = m[2]
+				}
+			}
+		}
+	})
+	l.Skipped = skipped
+	return l, err
+}
+
+func (l *Log) step(n int, line string) bool {
+	m := stepRE.FindStringSubmatch(line)
+	if m == nil {
+		return false
+	}
+	s := StepLine{Line: n, Text: line}
+	s.Step, _ = strconv.Atoi(m[1])
+	s.Mean, s.SE, s.Jitter, s.Loss = number(m[2]), number(m[3]), number(m[4]), number(m[5])
+	l.Steps = append(l.Steps, s)
+	return true
+}
+
+func (l *Log) total(n int, line string) bool {
+	m := totalRE.FindStringSubmatch(line)
+	if m == nil {
+		return false
+	}
+	l.Totals = append(l.Totals, TotalLine{Line: n, Value: number(m[1]), Text: line})
+	return true
+}
+
+func number(s string) float64 {
+	f, _ := strconv.ParseFloat(s, 64) // the patterns let only numbers, nan and inf through
+	return f
+}
+
+// Interval returns the images/s between two step lines, recovered from their cumulative means:
+// T_k = k B / mean_k is the time until step k, and the rate is (k-j) B / (T_k - T_j). ok is false
+// where the lines do not tell.
+func Interval(batch int, from, to StepLine) (rate float64, ok bool) {
+	if to.Step <= from.Step || from.Mean <= 0 || to.Mean <= 0 || batch <= 0 {
+		return 0, false
+	}
+	b := float64(batch)
+	t := float64(to.Step)*b/to.Mean - float64(from.Step)*b/from.Mean
+	if t <= 0 || math.IsNaN(t) || math.IsInf(t, 0) {
+		return 0, false
+	}
+	return float64(to.Step-from.Step) * b / t, true
+}
+
+// agreement is how far totals of synchronous workers may differ before the trial is invalid:
+// each estimates the cluster's from its own steps, which take equally long.
+const agreement = 0.02
+
+// readTFCNN reads the workers of a trial: throughput is the mean of their totals, never the sum.
+func readTFCNN(t *Trial) (Reading, error) {
+	var r Reading
+	var totals []float64
+	var first *journal.Proc
+	var firstLog *Log
+	var firstFile string
+	for i := range t.Procs {
+		p := &t.Procs[i]
+		if finishOf(t.Cell, p.Role) != plan.Exits {
+			continue // a parameter server prints no numbers
+		}
+		f, name, err := t.open(p, backends.Stdout)
+		if err != nil {
+			return r, err
+		}
+		l, err := ReadTFCNN(f)
+		f.Close()
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := l.complete(); err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+		if bad := l.contradiction(t.Cell, p.Role); bad != "" {
+			r.Invalid = fmt.Sprintf("%s-%d: %s", p.Role, p.Index, bad)
+		}
+		totals = append(totals, l.Totals[0].Value)
+		if first == nil {
+			first, firstLog, firstFile = p, l, name
+		}
+		r.Warnings = append(r.Warnings, l.doubts()...)
+	}
+	if first == nil {
+		return r, errors.New("no role that exits, so nobody prints a total")
+	}
+	sum, lo, hi := 0.0, totals[0], totals[0]
+	for _, v := range totals {
+		sum, lo, hi = sum+v, min(lo, v), max(hi, v)
+	}
+	mean := sum / float64(len(totals))
+	how := "total of the only worker"
+	if len(totals) > 1 {
+		how = fmt.Sprintf("mean of the totals of %d workers, each of which estimates the cluster's", len(totals))
+		if hi-lo > agreement*mean {
+			r.Invalid = fmt.Sprintf("the totals of synchronous workers differ by %.1f %% (%g to %g images/s): they were not one cluster", 100*(hi-lo)/mean, lo, hi)
+		}
+	}
+	tl := firstLog.Totals[0]
+	obs := func(metric, unit string, v float64, line int, text, how string) {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			r.Observations = append(r.Observations, journal.Observation{
+				Metric: metric, Value: v, Unit: unit, Role: first.Role, Index: first.Index, File: firstFile, Line: line, Text: cut(text), How: how,
+			})
+		}
+	}
+	obs("throughput", "images/s", mean, tl.Line, tl.Text, how)
+	if n := len(firstLog.Steps); n > 0 {
+		s := firstLog.Steps[n-1]
+		obs("loss", "1", s.Loss, s.Line, s.Text, "last step line")
+		obs("jitter", "images/s", s.Jitter, s.Line, s.Text, "last step line")
+		obs("step_se", "images/s", s.SE, s.Line, s.Text, "last step line")
+	}
+	return r, nil
+}
+
+// complete reports output that cannot be the whole of a run that went well.
+func (l *Log) complete() error {
+	switch {
+	case len(l.Totals) == 0 && len(l.Steps) == 0:
+		return errors.New("no \"total images/sec\" and no step line: the program did not train")
+	case len(l.Totals) == 0:
+		return fmt.Errorf("no \"total images/sec\": it ended after step %d", l.Steps[len(l.Steps)-1].Step)
+	case len(l.Totals) > 1:
+		return fmt.Errorf("%d lines \"total images/sec\": more than one run in one file", len(l.Totals))
+	case math.IsNaN(l.Totals[0].Value) || math.IsInf(l.Totals[0].Value, 0) || l.Totals[0].Value <= 0:
+		return fmt.Errorf("line %d: %q is no rate", l.Totals[0].Line, l.Totals[0].Text)
+	}
+	return nil
+}
+
+// contradiction compares what the program says it did with the flags it was given.
+func (l *Log) contradiction(c *plan.Cell, role string) string {
+	flags := map[string]string{}
+	for i := range c.Roles {
+		if c.Roles[i].Name == role {
+			for _, a := range c.Roles[i].Args {
+				if name, v, ok := strings.Cut(strings.TrimPrefix(a.Text, "--"), "="); ok && strings.HasPrefix(a.Text, "--") && a.Late == nil {
+					flags[name] = v
+				}
+			}
+		}
+	}
+	if want, got := flags["model"], l.Banner["Model"]; want != "" && got != "" && want != got {
+		return fmt.Sprintf("model %s was declared, %s was trained", want, got)
+	}
+	if want, err := strconv.ParseFloat(flags["batch_size"], 64); err == nil && want > 0 && l.PerDevice > 0 && want != l.PerDevice {
+		return fmt.Sprintf("batch size %g per device was declared, %g was in effect", want, l.PerDevice)
+	}
+	if want, got := flags["num_batches"], l.Banner["Num batches"]; want != "" && got != "" && want != got {
+		return fmt.Sprintf("%s batches were declared, %s were in effect", want, got)
+	}
+	if want, got := flags["num_gpus"], len(deviceSep.FindAllString(l.Banner["Devices"], -1)); want != "" && got > 0 && want != strconv.Itoa(got) {
+		return fmt.Sprintf("%s devices were declared, %d were in effect (%s)", want, got, l.Banner["Devices"])
+	}
+	if want, got := flags["optimizer"], l.Banner["Optimizer"]; want != "" && got != "" && want != got {
+		return fmt.Sprintf("optimizer %s was declared, %s was in effect", want, got)
+	}
+	if want, got := flags["data_format"], l.Banner["Data format"]; want != "" && got != "" && want != got {
+		return fmt.Sprintf("data format %s was declared, %s was in effect", want, got)
+	}
+	if want, got := flags["variable_update"], l.Banner["Variables"]; want != "" && got != "" && want != got {
+		return fmt.Sprintf("variable update %s was declared, %s was in effect", want, got)
+	}
+	synthetic := strings.Contains(l.Banner["Dataset"], "synthetic")
+	if d, ok := c.Value("dataset"); ok && l.Banner["Dataset"] != "" && synthetic != (d == "synthetic") {
+		return fmt.Sprintf("dataset %s was declared, %s was in effect", d, l.Banner["Dataset"])
+	}
+	return ""
+}
+
+// stall is the ratio of the slowest interval to the median one below which a warning is due.
+const stall = 0.5
+
+// doubts are what a reader of the number should know.
+func (l *Log) doubts() []string {
+	var out []string
+	if l.Skipped > 0 {
+		out = append(out, fmt.Sprintf("%d lines of output were longer than 1 MiB and were not read", l.Skipped))
+	}
+	if n := len(l.Steps); n > 0 && (math.IsNaN(l.Steps[n-1].Loss) || math.IsInf(l.Steps[n-1].Loss, 0)) {
+		out = append(out, "the loss is not a number at the end: usual with synthetic data, fatal with real data")
+	}
+	for i := 1; i < len(l.Steps); i++ {
+		rate, ok := Interval(l.Batch, l.Steps[i-1], l.Steps[i])
+		if ok && rate < stall*l.Steps[len(l.Steps)-1].Mean {
+			out = append(out, fmt.Sprintf("between steps %d and %d it ran at %.1f images/s, less than half of its mean: a stall or interference",
+				l.Steps[i-1].Step, l.Steps[i].Step, rate))
+			break
+		}
+	}
+	return out
+}

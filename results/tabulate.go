@@ -1,0 +1,206 @@
+package results
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+)
+
+// Tabulate makes the tables of all figures of the run's plan.
+func Tabulate(r *Run) *Book {
+	b := &Book{Run: r, Warnings: slices.Clone(r.Plan.Warnings)}
+	for _, f := range r.Plan.Figures {
+		b.Tables = append(b.Tables, tabulate(r, f))
+	}
+	return b
+}
+
+func tabulate(r *Run, f plan.Figure) Table {
+	p := r.Plan
+	t := Table{Figure: f}
+	if i := slices.IndexFunc(p.Metrics, func(m plan.Metric) bool { return m.Name == f.Metric }); i >= 0 {
+		t.Metric = p.Metrics[i]
+	}
+	cells := selected(p, f)
+	t.Rows, t.Columns = valuesOf(p, cells, f.Rows), valuesOf(p, cells, f.Columns)
+	for _, row := range t.Rows {
+		points := make([]Point, len(t.Columns))
+		for c, column := range t.Columns {
+			points[c] = point(r, &t, cells, row, column)
+		}
+		t.Points = append(t.Points, points)
+	}
+	for _, x := range p.Excluded {
+		if excludedFrom(x.Cell, f) {
+			t.Notes = append(t.Notes, x.Cell+" is excluded: "+x.Reason)
+		}
+	}
+	slices.Sort(t.Notes)
+	t.Notes = slices.Compact(t.Notes)
+	return t
+}
+
+// selected lists the cells a figure shows.
+func selected(p *plan.Plan, f plan.Figure) []int {
+	var out []int
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		_, okR := c.Value(f.Rows)
+		_, okC := c.Value(f.Columns)
+		if (f.Block == "" || c.Block == f.Block) && plan.Matches(c, f.Where) && okR && okC {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// valuesOf lists an axis's values that the cells have, in the axis's own order.
+func valuesOf(p *plan.Plan, cells []int, axis string) []string {
+	have := map[string]bool{}
+	for _, i := range cells {
+		v, _ := p.Cells[i].Value(axis)
+		have[v] = true
+	}
+	var out []string
+	for _, a := range p.Axes {
+		if a.Name == axis {
+			for _, v := range a.Values {
+				if have[v] {
+					out = append(out, v)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func point(r *Run, t *Table, cells []int, row, column string) Point {
+	p := r.Plan
+	pt := Point{Row: row, Column: column}
+	i := slices.IndexFunc(cells, func(i int) bool {
+		rv, _ := p.Cells[i].Value(t.Figure.Rows)
+		cv, _ := p.Cells[i].Value(t.Figure.Columns)
+		return rv == row && cv == column
+	})
+	if i < 0 {
+		pt.Note = "not part of the study"
+		return pt
+	}
+	cell := cells[i]
+	pt.Cell = p.Cells[cell].Name
+	var why string
+	pt.Sample, why = sampleOf(r, cell, t.Metric)
+	if pt.Sample.N == 0 {
+		pt.Note = why
+		t.Notes = append(t.Notes, pt.Cell+" has no number: "+why)
+	} else if pt.Sample.Missing > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("%s has %d of %d values: %s", pt.Cell, pt.Sample.N, p.Repeats, why))
+	}
+	for _, w := range pt.Sample.Warnings {
+		if !slices.Contains(t.Warnings, w) {
+			t.Warnings = append(t.Warnings, w)
+		}
+	}
+	if len(t.Figure.Baseline) > 0 {
+		pt.ratio(r, t, cell)
+	}
+	return pt
+}
+
+// ratio sets a point against the cell that differs from it only by the baseline's values.
+func (pt *Point) ratio(r *Run, t *Table, cell int) {
+	p := r.Plan
+	base := slices.IndexFunc(p.Cells, func(c plan.Cell) bool { return isBaseOf(&c, &p.Cells[cell], t.Figure.Baseline) })
+	if base < 0 {
+		t.Notes = append(t.Notes, pt.Cell+" has no ratio: the study has no baseline cell for it")
+		return
+	}
+	s, why := sampleOf(r, base, t.Metric)
+	pt.Base = &s
+	switch {
+	case s.N == 0:
+		t.Notes = append(t.Notes, pt.Cell+" has no ratio: its baseline "+p.Cells[base].Name+" has no number: "+why)
+	case s.Center == 0:
+		t.Notes = append(t.Notes, pt.Cell+" has no ratio: the median of its baseline "+p.Cells[base].Name+" is 0")
+	case pt.Sample.N > 0:
+		pt.Ratio, pt.RatioLo, pt.RatioHi = pt.Sample.Center/s.Center, pt.Sample.Lo/s.Center, pt.Sample.Hi/s.Center
+	}
+}
+
+// isBaseOf reports whether b has the baseline's values and equals c on every other axis.
+func isBaseOf(b, c *plan.Cell, baseline []plan.Setting) bool {
+	given := func(axis string) (string, bool) {
+		for _, s := range baseline {
+			if s.Name == axis {
+				return s.Value, true
+			}
+		}
+		return "", false
+	}
+	if b.Block != c.Block || len(b.Axes) != len(c.Axes) {
+		return false
+	}
+	for i, s := range b.Axes {
+		want, ok := given(s.Name)
+		if !ok {
+			want = c.Axes[i].Value
+		}
+		if c.Axes[i].Name != s.Name || s.Value != want {
+			return false
+		}
+	}
+	for _, s := range baseline {
+		if _, ok := b.Value(s.Name); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// sampleOf gathers a metric over the repeats of a cell, and says why values are missing.
+func sampleOf(r *Run, cell int, m plan.Metric) (Sample, string) {
+	var values []float64
+	var repeats []int
+	var why []string
+	for n := 1; n <= r.Plan.Repeats; n++ {
+		t := r.Trial(cell, n)
+		if o, ok := t.Value(m.Name); ok {
+			values, repeats = append(values, o.Value), append(repeats, n)
+			continue
+		}
+		why = append(why, missing(t, m.Name))
+	}
+	s := Summarize(values, repeats, m.Kind)
+	s.Missing = len(why)
+	slices.Sort(why)
+	return s, strings.Join(slices.Compact(why), "; ")
+}
+
+func missing(t *Trial, metric string) string {
+	switch t.State {
+	case journal.Done:
+		return "the output holds no " + metric
+	case journal.Failed:
+		return t.Class + ": " + t.Error
+	case journal.Canceled:
+		return "canceled"
+	default:
+		return "not run"
+	}
+}
+
+// excludedFrom reports whether an excluded cell would have been in the figure. Its name says
+// which values it has.
+func excludedFrom(name string, f plan.Figure) bool {
+	block, rest, _ := strings.Cut(name, "/")
+	c := plan.Cell{Block: block}
+	for _, s := range strings.Split(rest, ",") {
+		if axis, v, ok := strings.Cut(s, "="); ok {
+			c.Axes = append(c.Axes, plan.Setting{Name: axis, Value: v})
+		}
+	}
+	return (f.Block == "" || f.Block == block) && plan.Matches(&c, f.Where)
+}
