@@ -8,7 +8,7 @@ import (
 // banner returns the lines that upstream prints before it starts, in its order. Upstream prints its own version of
 // TensorFlow in the first; ours says that there is none.
 func (o *options) banner(steps, epochLen int) []string {
-	batch := o.batchSize * o.devices
+	batch := o.batchSize * o.devices * o.workers()
 	dataset := o.dataName
 	if o.dataDir == "" {
 		dataset = "imagenet (synthetic)"
@@ -19,7 +19,11 @@ func (o *options) banner(steps, epochLen int) []string {
 	}
 	var devices []string
 	for i := range o.devices {
-		devices = append(devices, fmt.Sprintf("'/cpu:%d'", i))
+		place := ""
+		if o.jobName == jobWorker {
+			place = fmt.Sprintf("/job:worker/task:%d", o.taskIndex)
+		}
+		devices = append(devices, fmt.Sprintf("'%s/cpu:%d'", place, i))
 	}
 	lines := []string{
 		"TensorFlow:  none (cnnbench " + Version + ")",
@@ -39,6 +43,9 @@ func (o *options) banner(steps, epochLen int) []string {
 	}
 	if o.variableUpdate == updateReplicated {
 		lines = append(lines, "AllReduce:   None")
+	}
+	if o.jobName == jobWorker {
+		lines = append(lines, "Sync:        True")
 	}
 	return append(lines, "==========")
 }

@@ -57,8 +57,11 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.intraThreads))
 	}
 	work := run
-	if o.makeDir != "" {
+	switch {
+	case o.makeDir != "":
 		work = makeData
+	case o.jobName == jobServer:
+		work = serve
 	}
 	err := work(ctx, o, &printer{w: stdout})
 	switch {
@@ -96,11 +99,15 @@ func run(ctx context.Context, o *options, p *printer) (err error) {
 		return err
 	}
 	steps := o.steps(sources[0].Len())
-	err = p.line(append(o.banner(steps, sources[0].Len()), "Generating training model")...)
-	if err != nil {
+	var lines []string
+	if o.jobName == jobWorker {
+		lines = append(lines, fmt.Sprintf("Starting worker %d", o.taskIndex))
+	}
+	lines = append(lines, o.banner(steps, sources[0].Len())...)
+	if err := p.line(append(lines, "Generating training model")...); err != nil {
 		return err
 	}
-	t, err := newTrainer(o, sources)
+	t, err := newTrainer(ctx, o, sources)
 	if err != nil {
 		return err
 	}
@@ -113,6 +120,14 @@ func run(ctx context.Context, o *options, p *printer) (err error) {
 			return err
 		}
 		if _, err := t.step(ctx); err != nil {
+			return err
+		}
+	}
+	if t.client != nil {
+		if err := p.line("Waiting for other replicas to finish warm up"); err != nil {
+			return err
+		}
+		if err := t.client.Barrier(); err != nil {
 			return err
 		}
 	}
@@ -143,7 +158,8 @@ func timed(ctx context.Context, o *options, t *trainer, steps int, p *printer) e
 			}
 		}
 	}
-	total := float64(batch) * float64(steps) / time.Since(begin).Seconds()
+	// As upstream, a worker takes the others to be as fast as itself: its total is an estimate of the whole run's.
+	total := float64(o.workers()) * float64(batch) * float64(steps) / time.Since(begin).Seconds()
 	rule := strings.Repeat("-", 64)
 	return p.line(rule, "total images/sec: "+decimal(total, 2), rule)
 }

@@ -20,5 +20,12 @@
 //	                                                                  its share of the gradient, all apply the whole
 //	--variable_update=independent                                     a copy on each tower, no exchange
 //
-// As upstream, --local_parameter_device is without effect for replicated and independent.
+// With --job_name, variables are on parameter servers, see package cluster. Each worker sends the mean gradient of its
+// towers, and fetches the variables in one of these ways:
+//
+//	--variable_update=parameter_server --local_parameter_device=cpu   once; every tower copies them before a step
+//	--variable_update=parameter_server --local_parameter_device=gpu   every tower by itself before a step
+//	--variable_update=distributed_replicated                          once; a copy on each tower
+//
+// As upstream, --local_parameter_device is without effect for replicated, independent and distributed_replicated.
 package bench

@@ -18,7 +18,7 @@ func steps(t *testing.T, n int, args ...string) ([]float64, *trainer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := newTrainer(o, sources)
+	tr, err := newTrainer(t.Context(), o, sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestBaseLossLacksThePenalty(t *testing.T) {
 
 func TestOptimizerThatNobodyKnowsIsAnError(t *testing.T) {
 	o, _, _ := parse([]string{"--optimizer=adam"})
-	if _, err := newTrainer(o, nil); err == nil {
+	if _, err := newTrainer(t.Context(), o, nil); err == nil {
 		t.Error("got no error; want one")
 	}
 }
@@ -157,7 +157,7 @@ func BenchmarkStep(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			tr, err := newTrainer(o, sources)
+			tr, err := newTrainer(b.Context(), o, sources)
 			if err != nil {
 				b.Fatal(err)
 			}

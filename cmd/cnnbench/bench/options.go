@@ -60,6 +60,7 @@ const (
 	updateServer      = "parameter_server"
 	updateReplicated  = "replicated"
 	updateIndependent = "independent"
+	updateDistributed = "distributed_replicated"
 )
 
 // defaultBatches is upstream's number of timed steps where neither --num_batches nor --num_epochs is given.
@@ -92,7 +93,7 @@ func (o *options) register(fs *flag.FlagSet, bad *[]string) {
 	str(&o.dataFormat, "data_format", "NHWC", "`order` of pictures: NHWC")
 	str(&o.device, "device", "cpu", "`kind` of device: cpu")
 	str(&o.parameterDevice, "local_parameter_device", "cpu", "`where` variables are kept: cpu = one shared copy, gpu = a copy on each device")
-	str(&o.variableUpdate, "variable_update", updateServer, "`how` devices bring variables together: parameter_server, replicated, independent")
+	str(&o.variableUpdate, "variable_update", updateServer, "`how` devices bring variables together: parameter_server, replicated, independent, distributed_replicated")
 	str(&o.optimizer, "optimizer", "sgd", "`name`: sgd, momentum, rmsprop")
 	real(&o.learningRate, "learning_rate", 0, "learning rate; 0 = the model's own")
 	real(&o.momentum, "momentum", 0.9, "momentum of momentum and rmsprop")
@@ -104,12 +105,12 @@ func (o *options) register(fs *flag.FlagSet, bad *[]string) {
 	whole(&o.seed, "tf_random_seed", 1234, 0, "seed of parameters and of made data")
 	boolean(&o.syncOnFinish, "sync_on_finish", false, "accepted: devices are always in step")
 
-	str(&o.jobName, "job_name", "", "not supported: one process only")
-	str(&o.psHosts, "ps_hosts", "", "not supported, as --job_name")
-	str(&o.workerHosts, "worker_hosts", "", "not supported, as --job_name")
-	whole(&o.taskIndex, "task_index", 0, 0, "accepted if 0")
+	str(&o.jobName, "job_name", "", "`part` of this process in a run of several: ps, worker; empty = one process")
+	str(&o.psHosts, "ps_hosts", "", "`list` of host:port of the parameter servers, separated by commas")
+	str(&o.workerHosts, "worker_hosts", "", "`list` of host:port of the workers; only their number is used")
+	whole(&o.taskIndex, "task_index", 0, 0, "index of this process in the list of its job")
 	boolean(&o.crossReplicaSync, "cross_replica_sync", true, "accepted if true")
-	str(&o.serverProtocol, "server_protocol", "grpc", "accepted if grpc, and unused")
+	str(&o.serverProtocol, "server_protocol", "grpc", "accepted if grpc; the protocol is cnnbench's own")
 	str(&o.allReduceSpec, "all_reduce_spec", "", "not supported")
 	str(&o.controllerHost, "controller_host", "", "not supported")
 	str(&o.trainDir, "train_dir", "", "not supported: nothing is saved")

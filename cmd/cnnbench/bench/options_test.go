@@ -44,20 +44,37 @@ func TestMistakesAreRefusedWithOneMessageEach(t *testing.T) {
 		"pictures channels first":        {"--data_format=NCHW", []string{"--data_format=NCHW: --device=cpu needs --data_format=NHWC"}},
 		"an unknown order of pictures":   {"--data_format=HWCN", []string{`--data_format: unknown value "HWCN" (known: NHWC)`}},
 		"an unknown parameter device":    {"--local_parameter_device=tpu", []string{`--local_parameter_device: unknown value "tpu" (known: cpu, gpu)`}},
-		"an unknown variable update":     {"--variable_update=gossip", []string{`--variable_update: unknown value "gossip" (known: parameter_server, replicated, independent)`}},
-		"horovod":                        {"--variable_update=horovod", []string{"--variable_update=horovod: not supported (known: parameter_server, replicated, independent)"}},
-		"an all-reduce of several hosts": {"--variable_update=distributed_all_reduce", []string{"--variable_update=distributed_all_reduce: not supported (known: parameter_server, replicated, independent)"}},
-		"distributed_replicated alone":   {"--variable_update=distributed_replicated", []string{"--variable_update=distributed_replicated: needs a --job_name, which cnnbench does not support; use replicated"}},
-		"distributed_replicated, no sync": {
-			"--variable_update=distributed_replicated --job_name=worker --cross_replica_sync=False",
-			[]string{"--variable_update=distributed_replicated: needs --cross_replica_sync=true", "--job_name=worker: cnnbench runs as one process only; leave it out"},
+		"an unknown variable update":     {"--variable_update=gossip", []string{`--variable_update: unknown value "gossip" (known: parameter_server, replicated, independent, distributed_replicated)`}},
+		"horovod":                        {"--variable_update=horovod", []string{"--variable_update=horovod: not supported (known: parameter_server, replicated, independent, distributed_replicated)"}},
+		"an all-reduce of several hosts": {"--variable_update=distributed_all_reduce", []string{"--variable_update=distributed_all_reduce: not supported (known: parameter_server, replicated, independent, distributed_replicated)"}},
+		"distributed_replicated alone":   {"--variable_update=distributed_replicated", []string{"--variable_update=distributed_replicated: needs --job_name=ps or worker; use replicated for one process"}},
+		"a job without its hosts": {
+			"--job_name=worker", []string{"--job_name=worker: needs --ps_hosts", "--job_name=worker: needs --worker_hosts"},
 		},
-		"a job of several processes":    {"--job_name=ps --ps_hosts=a:1 --worker_hosts=b:1", []string{"--job_name=ps: cnnbench runs as one process only; leave it out"}},
+		"an unknown job": {
+			"--job_name=controller --ps_hosts=a:1 --worker_hosts=b:1", []string{`--job_name: unknown value "controller" (known: ps, worker)`},
+		},
+		"hosts without ports": {
+			"--job_name=ps --ps_hosts=a --worker_hosts=b:1,,c", []string{`--ps_hosts: "a" is not host:port`, `--worker_hosts: "" is not host:port`, `--worker_hosts: "c" is not host:port`},
+		},
+		"a task beyond the list": {
+			"--job_name=worker --ps_hosts=a:1 --worker_hosts=b:1,c:1 --task_index=2", []string{"--task_index=2: --worker_hosts has 2 entries, so at most 1"},
+		},
+		"a job without sync": {
+			"--variable_update=distributed_replicated --job_name=worker --ps_hosts=a:1 --worker_hosts=b:1 --cross_replica_sync=False",
+			[]string{"--cross_replica_sync=false: not supported: devices and workers are always in step; leave it out"},
+		},
+		"a job of forward passes": {
+			"--forward_only --job_name=worker --ps_hosts=a:1 --worker_hosts=b:1", []string{"--forward_only: workers have nothing to exchange; leave --job_name or --forward_only out"},
+		},
+		"a job that makes a set": {
+			"--make_data=d --job_name=ps --ps_hosts=a:1 --worker_hosts=b:1", []string{"--make_data and --job_name exclude each other"},
+		},
 		"replicated as a job":           {"--variable_update=replicated --job_name=worker", []string{`--variable_update=replicated: cannot have a --job_name (found "worker"); leave it out`}},
 		"independent as a job":          {"--variable_update=independent --job_name=worker", []string{`--variable_update=independent: cannot have a --job_name (found "worker"); leave it out`}},
 		"hosts without a job":           {"--ps_hosts=a:1 --worker_hosts=b:1", []string{"--ps_hosts=a:1: is of use with --job_name only; leave it out", "--worker_hosts=b:1: is of use with --job_name only; leave it out"}},
-		"a second task":                 {"--task_index=1", []string{"--task_index=1: there is one process only; leave it out"}},
-		"no sync":                       {"--nocross_replica_sync", []string{"--cross_replica_sync=false: devices of one process are always in step; leave it out"}},
+		"a second task":                 {"--task_index=1", []string{"--task_index=1: is of use with --job_name only; leave it out"}},
+		"no sync":                       {"--nocross_replica_sync", []string{"--cross_replica_sync=false: not supported: devices and workers are always in step; leave it out"}},
 		"another protocol":              {"--server_protocol=rdma", []string{"--server_protocol=rdma: not supported; leave it out"}},
 		"a directory without its name":  {"--data_dir=d", []string{"--data_dir=d: needs --data_name as well; add --data_name=imagenet"}},
 		"a name without its directory":  {"--data_name=imagenet", []string{"--data_name=imagenet: needs --data_dir as well; leave both out for synthetic data"}},

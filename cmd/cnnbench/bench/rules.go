@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"net"
 
 	"dlx.dev/dlx/cmd/cnnbench/nn"
 )
@@ -65,42 +66,67 @@ func (o *options) checkMachine(c *complaints) {
 
 func (o *options) checkUpdate(c *complaints) {
 	c.note(oneOf("local_parameter_device", o.parameterDevice, "cpu", "gpu"))
-	distributed := o.jobName != ""
 	switch o.variableUpdate {
 	case updateServer:
 	case updateReplicated, updateIndependent:
-		if distributed {
+		if o.jobName != "" {
 			c.add("--variable_update=%s: cannot have a --job_name (found %q); leave it out", o.variableUpdate, o.jobName)
-			distributed = false
+			return
 		}
-	case "distributed_replicated":
-		switch {
-		case !distributed:
-			c.add("--variable_update=distributed_replicated: needs a --job_name, which cnnbench does not support; use replicated")
-		case !o.crossReplicaSync:
-			c.add("--variable_update=distributed_replicated: needs --cross_replica_sync=true")
+	case updateDistributed:
+		if o.jobName == "" {
+			c.add("--variable_update=distributed_replicated: needs --job_name=ps or worker; use replicated for one process")
 		}
 	case "distributed_all_reduce", "collective_all_reduce", "horovod":
-		c.add("--variable_update=%s: not supported (known: parameter_server, replicated, independent)", o.variableUpdate)
+		c.add("--variable_update=%s: not supported (known: %s)", o.variableUpdate, knownUpdates)
 	default:
-		c.note(oneOf("variable_update", o.variableUpdate, updateServer, updateReplicated, updateIndependent))
+		c.add("--variable_update: unknown value %q (known: %s)", o.variableUpdate, knownUpdates)
 	}
-	if distributed {
-		c.add("--job_name=%s: cnnbench runs as one process only; leave it out", o.jobName)
-	}
-	for _, f := range []struct{ name, value string }{{"ps_hosts", o.psHosts}, {"worker_hosts", o.workerHosts}} {
-		if f.value != "" && !distributed {
-			c.add("--%s=%s: is of use with --job_name only; leave it out", f.name, f.value)
-		}
-	}
-	if o.taskIndex != 0 {
-		c.add("--task_index=%d: there is one process only; leave it out", o.taskIndex)
-	}
-	if !o.crossReplicaSync && o.variableUpdate != "distributed_replicated" {
-		c.add("--cross_replica_sync=false: devices of one process are always in step; leave it out")
-	}
+	o.checkJob(c)
 	if o.serverProtocol != "grpc" {
 		c.add("--server_protocol=%s: not supported; leave it out", o.serverProtocol)
+	}
+}
+
+const knownUpdates = updateServer + ", " + updateReplicated + ", " + updateIndependent + ", " + updateDistributed
+
+// checkJob checks the flags of runs with several processes.
+func (o *options) checkJob(c *complaints) {
+	if !o.crossReplicaSync {
+		c.add("--cross_replica_sync=false: not supported: devices and workers are always in step; leave it out")
+	}
+	lists := []struct{ job, name, value string }{{jobServer, "ps_hosts", o.psHosts}, {jobWorker, "worker_hosts", o.workerHosts}}
+	if o.jobName == "" {
+		for _, l := range lists {
+			if l.value != "" {
+				c.add("--%s=%s: is of use with --job_name only; leave it out", l.name, l.value)
+			}
+		}
+		if o.taskIndex != 0 {
+			c.add("--task_index=%d: is of use with --job_name only; leave it out", o.taskIndex)
+		}
+		return
+	}
+	c.note(oneOf("job_name", o.jobName, jobServer, jobWorker))
+	for _, l := range lists {
+		if l.value == "" {
+			c.add("--job_name=%s: needs --%s", o.jobName, l.name)
+			continue
+		}
+		for _, host := range hosts(l.value) {
+			if _, _, err := net.SplitHostPort(host); err != nil {
+				c.add("--%s: %q is not host:port", l.name, host)
+			}
+		}
+		if n := len(hosts(l.value)); l.job == o.jobName && o.taskIndex >= n {
+			c.add("--task_index=%d: --%s has %d entries, so at most %d", o.taskIndex, l.name, n, n-1)
+		}
+	}
+	if o.forwardOnly {
+		c.add("--forward_only: workers have nothing to exchange; leave --job_name or --forward_only out")
+	}
+	if o.makeDir != "" {
+		c.add("--make_data and --job_name exclude each other")
 	}
 }
 

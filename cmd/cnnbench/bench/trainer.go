@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"dlx.dev/dlx/cmd/cnnbench/cluster"
 	"dlx.dev/dlx/cmd/cnnbench/data"
 	"dlx.dev/dlx/cmd/cnnbench/nn"
 )
@@ -14,9 +15,10 @@ type trainer struct {
 	o       *options
 	towers  []*tower
 	nets    []*nn.Net
-	sources []data.Source // one a tower, or one for all
-	ex      exchange      // nil with --forward_only
-	limit   chan struct{} // one place for each tower that may compute; nil = all may
+	sources []data.Source   // one a tower, or one for all
+	ex      exchange        // nil with --forward_only
+	client  *cluster.Client // nil without parameter servers
+	limit   chan struct{}   // one place for each tower that may compute; nil = all may
 }
 
 // tower is one device: a net, its batch and what the last step found on it.
@@ -34,24 +36,26 @@ type result struct {
 	top1, top5 float64 // share of pictures, 0 to 1
 }
 
-// openSources opens where pictures come from: one image set that the towers share, or synthetic data for each.
+// openSources opens where pictures come from: one image set that the towers share, or synthetic data for each. Each
+// worker of a run has synthetic data of its own, or begins elsewhere in the set.
 func openSources(o *options) ([]data.Source, error) {
 	if o.dataDir != "" {
 		set, err := data.Open(o.dataDir, o.model.Size, nn.Classes)
 		if err != nil {
 			return nil, err
 		}
+		set.StartAt(o.taskIndex, o.workers())
 		return []data.Source{set}, nil
 	}
 	sources := make([]data.Source, o.devices)
 	for i := range sources {
-		sources[i] = data.NewSynthetic(nn.Classes, uint64(o.seed)+uint64(i))
+		sources[i] = data.NewSynthetic(nn.Classes, uint64(o.seed)+uint64(o.taskIndex*o.devices+i))
 	}
 	return sources, nil
 }
 
 // newTrainer makes the towers, which start with the same parameters. It takes the sources over.
-func newTrainer(o *options, sources []data.Source) (*trainer, error) {
+func newTrainer(ctx context.Context, o *options, sources []data.Source) (*trainer, error) {
 	t := &trainer{o: o, sources: sources}
 	for range o.devices {
 		net := o.model.New(o.batchSize, uint64(o.seed))
@@ -68,14 +72,25 @@ func newTrainer(o *options, sources []data.Source) (*trainer, error) {
 	if o.forwardOnly {
 		return t, nil
 	}
+	if o.jobName == jobWorker {
+		x, err := newRemote(ctx, o, t.nets)
+		if err != nil {
+			return nil, err
+		}
+		t.ex, t.client = x, x.client
+		return t, nil
+	}
 	var err error
 	t.ex, err = newExchange(o, t.nets)
 	return t, err
 }
 
-// close frees the sources.
+// close says goodbye to the servers and frees the sources.
 func (t *trainer) close() error {
 	var errs []error
+	if t.client != nil {
+		errs = append(errs, t.client.Close())
+	}
 	for _, s := range t.sources {
 		errs = append(errs, s.Close())
 	}

@@ -70,6 +70,10 @@ func (s *Set) countShard(path string) (n int, err error) {
 	}
 }
 
+// StartAt makes the first epoch begin with another shard, so that part i of n begins after about i/n of the set. It is
+// called before the first Next. Parts of a set with fewer shards than parts begin at the same place.
+func (s *Set) StartAt(i, n int) { s.shard = i * len(s.paths) / n }
+
 // Len implements [Source].
 func (s *Set) Len() int { return s.count }
 
