@@ -10,8 +10,8 @@ import (
 // tower, on several goroutines at the same time; all calls of one method return before the next method is called. After
 // an error the exchange is not used again.
 //
-// All an exchange needs of a tower is two flat slices, parameters and gradients, so that one which speaks to parameter
-// servers of other processes can take the place of these.
+// All an exchange needs of a tower is two flat slices, parameters and gradients, so that one which speaks to the parameter
+// servers of other processes, see remoteVariables, looks like any other.
 type exchange interface {
 	// fetch brings the tower's parameters up to date before its forward pass.
 	fetch(ctx context.Context, tower int) error
@@ -21,7 +21,7 @@ type exchange interface {
 	apply(ctx context.Context, tower int) error
 }
 
-// newExchange returns the exchange that the flags ask for. The towers start with the same parameters.
+// newExchange returns the exchange within the process that the flags ask for. The towers start with the same parameters.
 func newExchange(o *options, nets []*nn.Net) (exchange, error) {
 	size := len(nets[0].Params())
 	shared := o.variableUpdate == updateServer && o.parameterDevice == "cpu"

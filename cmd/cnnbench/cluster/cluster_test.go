@@ -14,10 +14,10 @@ import (
 	"dlx.dev/dlx/cmd/cnnbench/nn"
 )
 
-// start starts servers for a run with size parameters, all zero, and returns their addresses.
-func start(t *testing.T, size, servers, workers int) (addrs []string, hello Hello) {
+// start starts servers for a run of two workers with size parameters, all zero, and returns their addresses.
+func start(t *testing.T, size, servers int) (addrs []string, hello Hello) {
 	t.Helper()
-	hello = Hello{Model: "m", Size: size, Servers: servers, Workers: workers}
+	hello = Hello{Model: "m", Size: size, Servers: servers, Workers: 2}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
@@ -75,7 +75,7 @@ func together(t *testing.T, clients []*Client, f func(i int, c *Client) error) {
 
 func TestStepAppliesTheMeanOfAllWorkers(t *testing.T) {
 	const size = 10
-	addrs, hello := start(t, size, 3, 2)
+	addrs, hello := start(t, size, 3)
 	for range 2 { // a second run finds the servers as new
 		clients := []*Client{dial(t, addrs, hello, 0), dial(t, addrs, hello, 1)}
 		for step := range 2 {
@@ -132,7 +132,7 @@ func TestNobodyWaitsForAWorkerThatIsGone(t *testing.T) {
 	for how, gone := range leave {
 		for where, call := range wait {
 			t.Run(how+", waited for "+where, func(t *testing.T) {
-				addrs, hello := start(t, 4, 1, 2)
+				addrs, hello := start(t, 4, 1)
 				stays, goes := dial(t, addrs, hello, 0), dial(t, addrs, hello, 1)
 				ended := make(chan error)
 				go func() { ended <- call(stays) }()
@@ -171,7 +171,7 @@ func talk(t *testing.T, addr string, message []byte) string {
 }
 
 func TestServerRefusesWhatItDoesNotKnow(t *testing.T) {
-	addrs, hello := start(t, 4, 1, 2)
+	addrs, hello := start(t, 4, 1)
 	text := func(length byte, s string) []byte { return append([]byte{'H', length, 0, 0, 0}, s...) }
 	tests := map[string]struct {
 		message []byte
@@ -211,7 +211,7 @@ func TestServerRefusesWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestWorkerOfTheNextRunWaitsForTheLastToEnd(t *testing.T) {
-	addrs, hello := start(t, 4, 1, 2)
+	addrs, hello := start(t, 4, 1)
 	old0, old1 := dial(t, addrs, hello, 0), dial(t, addrs, hello, 1)
 	if err := old0.Close(); err != nil {
 		t.Fatal(err)
@@ -240,7 +240,7 @@ func TestWorkerOfTheNextRunWaitsForTheLastToEnd(t *testing.T) {
 }
 
 func TestEndOfTheContextEndsCalls(t *testing.T) {
-	addrs, hello := start(t, 4, 2, 2)
+	addrs, hello := start(t, 4, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := Dial(ctx, addrs, hello)
 	if err != nil {
