@@ -1,0 +1,205 @@
+package spec
+
+import (
+	"slices"
+
+	"dlx.dev/dlx/spec/diag"
+)
+
+// A scope says which axes and values a reference may name.
+type scope struct {
+	block     string // those of this block; empty: of any
+	studyOnly bool   // those of the study's axes alone
+	not       string // not this axis
+	anyValue  bool   // values that the axis lacks as well
+}
+
+type refKind uint8
+
+const (
+	axisRef     refKind = iota // a field whose label is an axis and whose value is one of its values, or a list of them
+	axisNameRef                // a string that is the name of an axis
+	blockRef
+	metricRef
+	valueRef // a field below an axis, whose label is a value: in.not holds the axis
+)
+
+// A ref is a place that names something which must exist.
+type ref struct {
+	kind refKind
+	name string
+	node *node
+	in   scope
+}
+
+// values returns an axis's values in a scope; known is false for no such axis.
+func (s *Study) values(axis string, in scope) (values []Value, known bool) {
+	add := func(axes []Axis) bool {
+		for _, a := range axes {
+			if a.Name == axis {
+				values, known = append(values, a.Values...), true
+				return true
+			}
+		}
+		return false
+	}
+	if in.studyOnly {
+		add(s.Axes)
+		return values, known
+	}
+	inStudy := false
+	for i := range s.Blocks {
+		b := &s.Blocks[i]
+		if in.block != "" && b.Name != in.block {
+			continue
+		}
+		if with, zip := add(b.With), add(b.Zip); !with && !zip {
+			inStudy = true
+		}
+		for _, cell := range b.Include {
+			for _, set := range cell {
+				if set.Axis == axis {
+					values = append(values, set.Value)
+				}
+			}
+		}
+	}
+	if inStudy || len(s.Blocks) == 0 {
+		add(s.Axes)
+	}
+	return values, known
+}
+
+// axisNames are the axes of a scope, the study's first.
+func (s *Study) axisNames(in scope) []string {
+	var names []string
+	add := func(axes []Axis) {
+		for _, a := range axes {
+			if !slices.Contains(names, a.Name) && a.Name != in.not {
+				names = append(names, a.Name)
+			}
+		}
+	}
+	add(s.Axes)
+	for _, b := range s.Blocks {
+		if !in.studyOnly && (in.block == "" || in.block == b.Name) {
+			add(b.With)
+			add(b.Zip)
+		}
+	}
+	return names
+}
+
+func texts(values []Value) []string {
+	var out []string
+	for _, v := range values {
+		if !slices.Contains(out, v.Text) {
+			out = append(out, v.Text)
+		}
+	}
+	return out
+}
+
+// checkRefs reports what names something that is not there. Where a block, an axis or a list
+// was left out because of a mistake, what follows from its absence is not reported.
+func (d *decoder) checkRefs(s *Study, root *node) {
+	whole := wholeAxes(root)
+	for _, r := range d.refs {
+		switch r.kind {
+		case axisRef, axisNameRef, valueRef:
+			d.checkAxisRef(s, r, whole)
+		case blockRef:
+			var names []string
+			for _, b := range s.Blocks {
+				names = append(names, b.Name)
+			}
+			if !slices.Contains(names, r.name) && !slices.Contains(names, "") && (root.get("matrix") == nil || len(names) > 0) {
+				d.errorf(r.node, "unknown block %s%s", quote(r.name), knownAnd(r.name, names))
+			}
+		case metricRef:
+			var names []string
+			for _, m := range s.Metrics {
+				names = append(names, m.Name)
+			}
+			if r.name != "" && !slices.Contains(names, r.name) && (root.get("metrics") == nil || root.get("metrics").kind == structKind) {
+				d.errorf(r.node, "unknown metric %s%s", quote(r.name), knownAnd(r.name, names))
+			}
+		}
+	}
+}
+
+// wholeAxes reports whether the study's axes could be read.
+func wholeAxes(root *node) bool {
+	a := root.get("axes")
+	return a != nil && a.kind == structKind && len(a.fields) > 0
+}
+
+func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
+	in := r.in
+	axis := r.name
+	if r.kind == valueRef {
+		axis, in.not = in.not, ""
+	}
+	if in.block != "" && !slices.ContainsFunc(s.Blocks, func(b Block) bool { return b.Name == in.block }) {
+		in.block = "" // reported already
+	}
+	values, known := s.values(axis, in)
+	if axis == in.not {
+		d.atLabel(r.node, "an axis cannot be the condition of itself; name another one%s", knownList(s.axisNames(in)))
+		return
+	}
+	if !known {
+		if !whole || r.kind == valueRef {
+			return
+		}
+		hint := ""
+		if _, elsewhere := s.values(axis, scope{}); elsewhere {
+			hint = "; it is an axis of other blocks"
+			if in.studyOnly {
+				hint = "; it is an axis of a block, and where picks values of the study's axes"
+			}
+			d.unknownAxis(r, "the axis "+quote(axis)+" does not exist here"+knownList(s.axisNames(in))+hint)
+			return
+		}
+		d.unknownAxis(r, "unknown axis "+quote(axis)+knownAnd(axis, s.axisNames(in)))
+		return
+	}
+	if r.kind == axisNameRef || in.anyValue || hasBadValue(values) {
+		return
+	}
+	if r.kind == valueRef {
+		if !slices.Contains(texts(values), r.name) {
+			d.atLabel(r.node, "the axis %s has no value %s%s", axis, quote(r.name), knownAnd(r.name, texts(values)))
+		}
+		return
+	}
+	nodes := []*node{r.node}
+	if r.node.kind == listKind {
+		nodes = r.node.elems
+	}
+	for _, n := range nodes {
+		if isScalar(n) && valueText.MatchString(n.text) && !slices.Contains(texts(values), n.text) {
+			d.errorf(n, "the axis %s has no value %s%s", axis, quote(n.text), knownAnd(n.text, texts(values)))
+		}
+	}
+}
+
+func isScalar(n *node) bool {
+	switch n.kind {
+	case stringKind, intKind, floatKind, boolKind:
+		return true
+	default:
+		return false
+	}
+}
+
+// hasBadValue is true for an axis of which no value could be read.
+func hasBadValue(values []Value) bool { return len(values) == 0 }
+
+func (d *decoder) unknownAxis(r ref, msg string) {
+	at := r.node.label
+	if r.kind == axisNameRef {
+		at = r.node.at
+	}
+	*d.errs = append(*d.errs, &diag.Error{Pos: at, Path: r.node.path, Msg: msg})
+}

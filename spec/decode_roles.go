@@ -1,0 +1,140 @@
+package spec
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "flags"}
+
+// DefaultRole is the one role of a workload without roles.
+const DefaultRole = "worker"
+
+// defaultFinish is how a role ends if it does not say: a parameter server never exits.
+func defaultFinish(role string) string {
+	if role == "ps" {
+		return Stopped
+	}
+	return Exits
+}
+
+func (d *decoder) roles(n *node) []Role {
+	if n == nil {
+		return []Role{{Name: DefaultRole, Count: 1, Finish: Exits}}
+	}
+	const form = "{worker: {count: 1}}"
+	if !d.isStruct(n, form) {
+		return nil
+	}
+	if len(n.fields) == 0 {
+		d.errorf(n, "no role; write at least one, such as %s", form)
+	}
+	var out []Role
+	var exits bool
+	for _, f := range n.fields {
+		c, ok := d.roleChange(f)
+		if !ok {
+			exits = true
+			continue
+		}
+		r := Role{Name: f.name, Count: 1, Finish: defaultFinish(f.name), Pos: f.node.label, Flags: c.Flags}
+		set(&r.Count, c.Count)
+		set(&r.CPUs, c.CPUs)
+		set(&r.GPUs, c.GPUs)
+		set(&r.MemoryMiB, c.MemoryMiB)
+		set(&r.Finish, c.Finish)
+		set(&r.On, c.On)
+		exits = exits || r.Finish == Exits
+		out = append(out, r)
+	}
+	if len(n.fields) > 0 && !exits {
+		d.atLabel(n, "every role is stopped, so that no trial would end; one needs finish: %q", Exits)
+	}
+	slices.SortFunc(out, func(a, b Role) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range n.fields {
+		d.roleOn(f, out, nil)
+	}
+	return out
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func (d *decoder) roleChanges(n *node, base []Role) []RoleChange {
+	if !d.isStruct(n, "{worker: {count: 2}}") {
+		return nil
+	}
+	var out []RoleChange
+	for _, f := range n.fields {
+		if c, ok := d.roleChange(f); ok {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b RoleChange) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range n.fields {
+		d.roleOn(f, base, n)
+	}
+	return out
+}
+
+// roleChange decodes one role; fields that are not there stay nil.
+func (d *decoder) roleChange(f field) (RoleChange, bool) {
+	n := f.node
+	if !d.label(f) || !d.isStruct(n, "{count: 1}") {
+		return RoleChange{}, false
+	}
+	d.unknown(n, roleFields...)
+	c := RoleChange{Name: f.name, Pos: n.label}
+	c.Count = d.optional(n.get("count"), 1)
+	c.CPUs = d.optional(n.get("cpus"), 0)
+	c.GPUs = d.optional(n.get("gpus"), 0)
+	c.MemoryMiB = d.optional(n.get("memoryMiB"), 0)
+	if fin := n.get("finish"); fin != nil {
+		s := cmp.Or(d.oneOf(fin, Exits, Stopped), defaultFinish(f.name))
+		c.Finish = &s
+	}
+	if on := n.get("on"); on != nil {
+		s := d.str(on)
+		c.On = &s
+	}
+	c.Flags = d.flags(n.get("flags"))
+	return c, true
+}
+
+func (d *decoder) optional(n *node, low int) *int {
+	if n == nil {
+		return nil
+	}
+	if v, ok := d.whole(n, low); ok {
+		return &v
+	}
+	return nil
+}
+
+// roleOn checks that a role's "on" names another role.
+func (d *decoder) roleOn(f field, base []Role, beside *node) {
+	on := f.node.get("on")
+	if on == nil || on.kind != stringKind || on.text == "" {
+		return
+	}
+	var names []string
+	for _, r := range base {
+		names = append(names, r.Name)
+	}
+	if beside != nil {
+		for _, g := range beside.fields {
+			names = append(names, g.name)
+		}
+	}
+	names = slices.DeleteFunc(sorted(names), func(s string) bool { return s == f.name })
+	switch {
+	case on.text == f.name:
+		d.errorf(on, "a role shares the machines of another role, not its own%s", knownList(names))
+	case !slices.Contains(names, on.text):
+		d.errorf(on, "unknown role %s%s", quote(on.text), knownAnd(on.text, names))
+	}
+}

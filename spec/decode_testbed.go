@@ -1,0 +1,240 @@
+package spec
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (d *decoder) testbed(n *node) *Testbed {
+	if !d.isStruct(n, `dlx.#Testbed & {name: "lab", ...}`) {
+		return nil
+	}
+	d.unknown(n, "name", "clouds", "orchestrations", "capacity", "limits")
+	t := &Testbed{Pos: n.label}
+	t.Name = d.name(d.need(n, "name", `"lab"`))
+	t.Clouds = d.clouds(d.need(n, "clouds", `{local: {backend: "sandbox"}}`))
+	t.Capacity = d.amounts(n.get("capacity"), "{hosts: 2}", 0)
+	t.Orchestrations = d.orchestrations(d.need(n, "orchestrations", `{vm: {cloud: "local", machine: {...}}}`), t, n)
+	t.Limits = d.limits(n.get("limits"))
+	return t
+}
+
+// cloudFields are the fields of a cloud's Config by backend; a backend without an entry takes any.
+var cloudFields = map[string][]string{
+	"openstack": {"cloud", "region"},
+	"sandbox":   {"hosts", "cpusPerHost"},
+}
+
+func (d *decoder) clouds(n *node) []Cloud {
+	const form = `{local: {backend: "sandbox"}}`
+	if !d.isStruct(n, form) {
+		return nil
+	}
+	if len(n.fields) == 0 {
+		d.errorf(n, "no cloud; write at least one, such as %s", form)
+	}
+	var out []Cloud
+	for _, f := range n.fields {
+		if !d.label(f) || !d.isStruct(f.node, form[1:len(form)-1]) {
+			continue
+		}
+		c := Cloud{Name: f.name, Pos: f.node.label}
+		c.Backend = d.oneOf(d.need(f.node, "backend", `"openstack"`), d.catalog.backends()...)
+		c.Config = d.raw(f.node, "backend")
+		if known, ok := cloudFields[c.Backend]; ok {
+			d.unknown(f.node, append([]string{"backend"}, known...)...)
+		}
+		switch c.Backend {
+		case "openstack":
+			d.text(d.need(f.node, "cloud", `"mycloud", its name in clouds.yaml`))
+			d.text(f.node.get("region"))
+		case "sandbox":
+			d.wholeOr(f.node.get("hosts"), 1, 1)
+			d.wholeOr(f.node.get("cpusPerHost"), 1, 1)
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Cloud) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestration {
+	const form = `{vm: {cloud: "local", machine: {flavor: "m1.large", image: "ubuntu", network: "private", user: "ubuntu"}}}`
+	if !d.isStruct(n, form) {
+		return nil
+	}
+	if len(n.fields) == 0 {
+		d.errorf(n, "no orchestration; write at least one, such as %s", form)
+	}
+	var out []Orchestration
+	for _, f := range n.fields {
+		if !d.label(f) || !d.isStruct(f.node, form[1:len(form)-1]) {
+			continue
+		}
+		d.unknown(f.node, "cloud", "machine", "uses")
+		o := Orchestration{Name: f.name, Pos: f.node.label}
+		cloud := d.need(f.node, "cloud", `"local"`)
+		o.Cloud = d.text(cloud)
+		backend, known := "", cloudNames(t, root)
+		for _, c := range t.Clouds {
+			if c.Name == o.Cloud {
+				backend = c.Backend
+			}
+		}
+		if o.Cloud != "" && len(known) > 0 && !slices.Contains(known, o.Cloud) {
+			d.errorf(cloud, "unknown cloud %s%s", quote(o.Cloud), knownAnd(o.Cloud, known))
+		}
+		if m := d.need(f.node, "machine", `{flavor: "m1.large", image: "ubuntu", network: "private", user: "ubuntu"}`); d.isStruct(m, `{image: "ubuntu"}`) {
+			if backend == "openstack" || backend == "sandbox" {
+				d.server(m)
+			}
+			o.Machine = d.raw(m)
+		}
+		o.Uses = d.amounts(f.node.get("uses"), "{hosts: 1}", 1)
+		for _, u := range o.Uses {
+			for _, c := range t.Capacity {
+				if c.Resource == u.Resource && u.Units > c.Units {
+					d.errs.Addf(u.Pos, join(join(f.node.path, "uses"), u.Resource), "one machine uses %d, and the testbed's capacity is %d; no trial could ever start", u.Units, c.Units)
+				}
+			}
+		}
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b Orchestration) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func cloudNames(t *Testbed, root *node) []string {
+	var names []string
+	if c := root.get("clouds"); c != nil && c.kind == structKind {
+		for _, f := range c.fields {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+var serverFields = []string{"service", "flavor", "image", "network", "user", "sshPort", "zone", "resourceClass"}
+
+// server checks a machine of the OpenStack wire protocol.
+func (d *decoder) server(n *node) {
+	d.unknown(n, serverFields...)
+	service := "nova"
+	if s := n.get("service"); s != nil {
+		service = d.oneOf(s, "nova", "ironic")
+	}
+	for _, name := range []string{"flavor", "image", "network", "user", "zone", "resourceClass"} {
+		d.text(n.get(name))
+	}
+	d.need(n, "image", `"ubuntu-24.04"`)
+	if p := n.get("sshPort"); p != nil {
+		if v, ok := d.whole(p, 1); ok && v > 65535 {
+			d.errorf(p, "found %s; a port is at most 65535", p.found())
+		}
+	}
+	switch service {
+	case "nova":
+		d.need(n, "flavor", `"m1.large"; a server of nova takes its size from a flavor (bare metal by Ironic: service: "ironic" and resourceClass)`)
+		if r := n.get("resourceClass"); r != nil {
+			d.atLabel(r, `resourceClass belongs to bare metal; write service: "ironic", or remove it`)
+		}
+	case "ironic":
+		d.need(n, "resourceClass", `"baremetal"; ironic picks a node by its resource class`)
+		if f := n.get("flavor"); f != nil {
+			d.atLabel(f, `a node of ironic has no flavor; remove it, or write service: "nova"`)
+		}
+	}
+}
+
+func (d *decoder) amounts(n *node, form string, low int) []Amount {
+	if !d.isStruct(n, form) {
+		return nil
+	}
+	var out []Amount
+	for _, f := range n.fields {
+		if !axisName.MatchString(f.name) {
+			d.atLabel(f.node, "%s is no name of a resource: letters, digits, _ and -, a letter first", quote(f.name))
+			continue
+		}
+		if v, ok := d.whole(f.node, low); ok {
+			out = append(out, Amount{Resource: f.name, Units: v, Pos: f.node.at})
+		}
+	}
+	slices.SortFunc(out, func(a, b Amount) int { return strings.Compare(a.Resource, b.Resource) })
+	return out
+}
+
+func (d *decoder) limits(n *node) Limits {
+	var l Limits
+	if !d.isStruct(n, `{provision: "10m", trial: "30m", attempts: 3}`) {
+		return l
+	}
+	d.unknown(n, "provision", "stage", "trial", "release", "attempts")
+	for name, to := range map[string]*time.Duration{"provision": &l.Provision, "stage": &l.Stage, "trial": &l.Trial, "release": &l.Release} {
+		*to = d.duration(n.get(name))
+	}
+	l.Attempts = d.wholeOr(n.get("attempts"), 1, 0)
+	return l
+}
+
+var durationText = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
+
+func (d *decoder) duration(n *node) time.Duration {
+	if n == nil || n.kind == badKind {
+		return 0
+	}
+	const form = `a time such as "90s", "10m" or "1h30m" is wanted`
+	if n.kind != stringKind {
+		d.errorf(n, "found %s; %s", n.found(), form)
+		return 0
+	}
+	v, err := time.ParseDuration(n.text)
+	if err != nil || !durationText.MatchString(n.text) {
+		d.errorf(n, "found %s; %s", quote(n.text), form)
+		return 0
+	}
+	if v <= 0 {
+		d.errorf(n, "found %s; a time above zero is wanted", quote(n.text))
+	}
+	return v
+}
+
+// raw is a node as canonical JSON, without some fields.
+func (d *decoder) raw(n *node, without ...string) json.RawMessage {
+	b, err := json.Marshal(d.plain(n, without...))
+	if err != nil { // strings, numbers, booleans, lists and maps always work
+		d.errorf(n, "cannot be written as JSON: %v", err)
+		return nil
+	}
+	return b
+}
+
+func (d *decoder) plain(n *node, without ...string) any {
+	switch n.kind {
+	case structKind:
+		m := map[string]any{} // json.Marshal sorts its keys
+		for _, f := range n.fields {
+			if !slices.Contains(without, f.name) {
+				m[f.name] = d.plain(f.node)
+			}
+		}
+		return m
+	case listKind:
+		l := []any{}
+		for _, e := range n.elems {
+			l = append(l, d.plain(e))
+		}
+		return l
+	case stringKind:
+		return n.text
+	case intKind, floatKind:
+		return json.Number(n.text)
+	case boolKind:
+		return n.text == "true"
+	default:
+		return nil
+	}
+}
