@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/spf13/cobra"
+
+	"dlx.dev/dlx/executor/journal"
+	"dlx.dev/dlx/results"
+)
+
+func newStatus() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "status RUN",
+		Short: "Show how far a run is, from its folder",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("output", out, "text", "json"); err != nil {
+				return err
+			}
+			r, err := results.Load(args[0])
+			if err != nil {
+				return usage(err)
+			}
+			doc := statusOf(args[0], r)
+			if out == "json" {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetEscapeHTML(false)
+				e.SetIndent("", "  ")
+				return e.Encode(doc)
+			}
+			return doc.text(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&out, "output", "text", "`FORM`: text or json")
+	return cmd
+}
+
+// statusDoc is the documented form of status --output json. Fields are only ever added.
+type statusDoc struct {
+	Format  int          `json:"format"`
+	Study   string       `json:"study"`
+	Run     string       `json:"run"`
+	Running bool         `json:"running"` // a dlx holds the folder now
+	Last    time.Time    `json:"last"`    // when something last happened
+	Trials  int          `json:"trials"`
+	Done    int          `json:"done"`
+	Cells   []cellStatus `json:"cells"`
+	Left    []string     `json:"left"` // objects not known to be gone
+}
+
+type cellStatus struct {
+	Name   string `json:"name"`
+	Trials int    `json:"trials"`
+	Done   int    `json:"done"`
+	Failed int    `json:"failed"`
+	Error  string `json:"error,omitempty"` // of the last trial that failed
+}
+
+func statusOf(dir string, r *results.Run) *statusDoc {
+	d := &statusDoc{Format: 1, Study: r.Plan.Study, Run: r.ID, Last: r.Ended, Trials: len(r.Trials), Left: r.Left, Running: held(dir)}
+	if d.Left == nil {
+		d.Left = []string{}
+	}
+	for c := range r.Plan.Cells {
+		s := cellStatus{Name: r.Plan.Cells[c].Name, Trials: r.Plan.Repeats}
+		for n := 1; n <= r.Plan.Repeats; n++ {
+			switch t := r.Trial(c, n); t.State {
+			case journal.Done:
+				s.Done++
+			case journal.Failed:
+				s.Failed++
+				s.Error = t.Class + ": " + t.Error
+			default:
+			}
+		}
+		d.Done += s.Done
+		d.Cells = append(d.Cells, s)
+	}
+	return d
+}
+
+// held reports whether another process has the folder.
+func held(dir string) bool {
+	l := flock.New(filepath.Join(dir, lockFile))
+	ok, err := l.TryRLock()
+	if ok {
+		_ = l.Unlock()
+	}
+	return err == nil && !ok
+}
+
+func (d *statusDoc) text(w io.Writer) error {
+	state := "not running"
+	if d.Running {
+		state = "running"
+	}
+	fmt.Fprintf(w, "study %s, run %s: %s, %d of %d trials done, last event %s\n", d.Study, d.Run, state, d.Done, d.Trials, d.Last.Format(time.RFC3339))
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range d.Cells {
+		fmt.Fprintf(tw, "  %d/%d\t%s\t%s\n", c.Done, c.Trials, c.Name, c.Error)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, l := range d.Left {
+		fmt.Fprintln(w, "may still exist: "+l)
+	}
+	return nil
+}
