@@ -13,12 +13,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/executor"
-	"dlx.dev/dlx/executor/journal"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"pgregory.net/rapid"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/executor"
+	"dlx.dev/dlx/executor/journal"
 )
 
 var update = flag.Bool("update", false, "rewrite the goldens")
@@ -104,7 +105,7 @@ func TestAStopNowReturnsItsCauseAndKeepsTheMachines(t *testing.T) {
 		if !errors.Is(err, errStop) || out.Canceled != 1 || len(out.Left) != 1 || w.cloud.Machines() != 1 {
 			t.Errorf("got %v, %+v, %d machines; want the cause, one canceled trial, one object left in the ledger", err, out, w.cloud.Machines())
 		}
-		w.cloud.Backend().Release(t.Context(), backends.Owner{Run: "r1"}, &nullLedger{}) //nolint:errcheck // only ends the bubble's goroutines
+		w.cloud.Backend().Release(t.Context(), backends.Owner{Run: "r1"}, &nullLedger{}) // only ends the bubble's goroutines
 	})
 }
 
@@ -134,7 +135,7 @@ func TestAJournalThatCannotBeWrittenStopsTheRun(t *testing.T) {
 		if !errors.Is(err, errDisk) {
 			t.Errorf("got %v; want the disk's error", err)
 		}
-		w.cloud.Backend().Release(t.Context(), backends.Owner{Run: "r1"}, &nullLedger{}) //nolint:errcheck // only ends the bubble's goroutines
+		w.cloud.Backend().Release(t.Context(), backends.Owner{Run: "r1"}, &nullLedger{}) // only ends the bubble's goroutines
 	})
 }
 

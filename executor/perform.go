@@ -198,7 +198,7 @@ func (j *job) refresh(ctx context.Context, out *outcome) error {
 
 // Scripts that stage a dataset; they run on the machine and print what they found.
 const (
-	makeDataset = `d="$HOME/.dlx/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
+	makeDataset = `d="$HOME/.dlx/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --tf_random_seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
 	sumDataset  = `cd "$1" && find . -type f | LC_ALL=C sort | while IFS= read -r f; do sha256sum "$f"; done | sha256sum | cut -d' ' -f1`
 )
 

@@ -14,10 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
-	"golang.org/x/sync/errgroup"
 )
 
 // proc is one process of a trial.
@@ -205,32 +206,28 @@ func await(ctx context.Context, procs []*proc) error {
 			return err
 		})
 	}
-	serverErr := make(chan error, 1)
-	go func() { serverErr <- servers.Wait() }()
-	done := make(chan error, 1)
-	go func() { done <- g.Wait() }()
+	var serverErr, workerErr error
+	serversOver, workersOver := make(chan struct{}), make(chan struct{})
+	go func() { serverErr = servers.Wait(); close(serversOver) }()
+	go func() { workerErr = g.Wait(); close(workersOver) }()
 	hasServers := false
 	for _, p := range procs {
 		hasServers = hasServers || p.role.Finish != plan.Exits
 	}
 	if !hasServers {
-		err := <-done
-		<-serverErr
-		return ignoreExit(ctx, procs, err)
+		<-workersOver
+		return ignoreExit(ctx, procs, workerErr)
 	}
 	select {
-	case err := <-done:
+	case <-workersOver:
 		stop(errOver)
-		<-serverErr
-		return ignoreExit(ctx, procs, err)
-	case err := <-serverErr:
-		if err == nil { // every server ended in order: cannot be before stop
-			err = backends.Errorf(backends.Infra, "servers", "ended before the roles they serve")
-		}
+		<-serversOver
+		return ignoreExit(ctx, procs, workerErr)
+	case <-serversOver:
 		// The exiting roles may have ended in the same moment; the early end still counts.
 		giveUp()
-		<-done
-		return err
+		<-workersOver
+		return serverErr
 	}
 }
 

@@ -202,7 +202,9 @@ func (p provider) Owned(_ context.Context, o backends.Owner) ([]backends.Object,
 			out = append(out, backends.Object{Kind: "server", Name: id, ID: id})
 		}
 	}
-	slices.SortFunc(out, func(a, b backends.Object) int { return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name)) })
+	slices.SortFunc(out, func(a, b backends.Object) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
+	})
 	return out, nil
 }
 
@@ -247,7 +249,7 @@ func (l launcher) Stage(_ context.Context, m backends.Machine, f backends.File) 
 }
 
 // Start implements backends.Launcher.
-func (l launcher) Start(_ context.Context, m backends.Machine, p backends.Process) error {
+func (l launcher) Start(_ context.Context, m backends.Machine, p backends.Process) error { //nolint:contextcheck // the process outlives the call
 	x, err := l.machine("start", m, p.ID)
 	if err != nil {
 		return err

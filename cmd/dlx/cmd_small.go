@@ -183,7 +183,9 @@ func newCNNBench() *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if code := bench.Main(cmd.Context(), args, os.Stdout, os.Stderr); code != 0 {
+			ctx, stop := bench.WithSignals(cmd.Context())
+			defer stop()
+			if code := bench.Main(ctx, args, os.Stdout, os.Stderr); code != 0 {
 				return &exitError{code, nil}
 			}
 			return nil

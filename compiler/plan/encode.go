@@ -182,7 +182,7 @@ func (p *Plan) link(w *wire) error {
 		if !ok {
 			return fmt.Errorf("cell %q: unknown fleet %q", c.Name, c.FleetName)
 		}
-		c.Cell.Fleet = f
+		c.Fleet = f
 		cells[c.Name] = i
 		p.Cells = append(p.Cells, c.Cell)
 	}

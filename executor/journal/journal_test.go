@@ -10,8 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"dlx.dev/dlx/backends"
 	"github.com/google/go-cmp/cmp"
+
+	"dlx.dev/dlx/backends"
 )
 
 func collect(t *testing.T, path string) []Event {

