@@ -43,7 +43,21 @@ type state struct {
 	errs    diag.List
 	cells   []cell
 	plan    *plan.Plan
-	fleetAt []diag.Pos // by fleet
+	fleetAt []diag.Pos      // by fleet
+	said    map[string]bool // what was reported for one cell and would be for many
+}
+
+// once reports a mistake that many cells may share for the first of them only.
+func (st *state) once(e *diag.Error, what string) {
+	k := e.Pos.String() + " " + what
+	if st.said[k] {
+		return
+	}
+	if st.said == nil {
+		st.said = map[string]bool{}
+	}
+	st.said[k] = true
+	st.errs = append(st.errs, e)
 }
 
 // cell is a cell on its way to becoming a plan.Cell.
@@ -90,7 +104,8 @@ func meets(axes []spec.Setting, where []spec.Condition) bool {
 	return true
 }
 
-// Compile compiles. The error is a diag.List of every mistake found; the plan is nil then. A
+// Compile compiles. The error is a diag.List of every mistake found; the plan is nil then. An
+// Options.Only that speaks of an unknown axis or value is an error of another kind. A
 // study that is Incomplete is looked through for further mistakes and never gives a plan.
 func Compile(s *spec.Study, t *spec.Testbed, o Options) (*plan.Plan, error) {
 	st := &state{study: s, testbed: t, opt: o, plan: &plan.Plan{
@@ -98,6 +113,9 @@ func Compile(s *spec.Study, t *spec.Testbed, o Options) (*plan.Plan, error) {
 	}}
 	if o.Repeats > 0 {
 		st.plan.Repeats = o.Repeats
+	}
+	if err := st.checkOnly(); err != nil {
+		return nil, err
 	}
 	for _, pass := range []func(){
 		st.expand, st.resolve, st.place, st.args, st.key, st.schedule, st.figures, st.method, st.sources,

@@ -1,9 +1,11 @@
 package compiler
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/spec"
 	"dlx.dev/dlx/spec/diag"
 )
@@ -233,4 +235,31 @@ func (st *state) only(c *cell) bool {
 		}
 	}
 	return true
+}
+
+// checkOnly reports a selection by an axis or value that the study does not have: it would
+// otherwise select nothing without a word.
+func (st *state) checkOnly() error {
+	if st.study.Incomplete {
+		return nil
+	}
+	axes := st.axes()
+	for _, w := range st.opt.Only {
+		values, known := []string(nil), names(axes, func(a *plan.Axis) string { return a.Name })
+		if w.Axis == "block" {
+			for _, b := range st.study.Blocks {
+				values = append(values, b.Name)
+			}
+		} else if i := slices.IndexFunc(axes, func(a plan.Axis) bool { return a.Name == w.Axis }); i >= 0 {
+			values = axes[i].Values
+		} else {
+			return fmt.Errorf("only: unknown axis %q (known: block, %s)", w.Axis, known)
+		}
+		for _, v := range w.Values {
+			if !slices.Contains(values, v) {
+				return fmt.Errorf("only: axis %q has no value %q (it has: %s)", w.Axis, v, strings.Join(values, ", "))
+			}
+		}
+	}
+	return nil
 }

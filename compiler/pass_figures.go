@@ -98,7 +98,7 @@ func (st *state) checkFigure(f *spec.Figure, out *plan.Figure) {
 			continue
 		}
 		st.errs.Addf(f.Pos, "study.figures."+f.Name, "bar %s, %s would be several cells: they differ in %s: fix that in the figure's where or block",
-			row, column, strings.Join(differing(c, other), ", "))
+			row, column, strings.Join(differing(other, c), ", "))
 		return
 	}
 	if len(bars) == 0 {

@@ -23,7 +23,7 @@ func (st *state) method() {
 	warn := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
 	n := p.Repeats
 	if n < minRankCI {
-		warn("%d repeats allow no 95 %% confidence interval of a median (that needs %d): bars have no error bars", n, minRankCI)
+		warn("n = %d allows no 95 %% confidence interval of a median (that needs %d): bars have no error bars", n, minRankCI)
 	}
 	if m := st.comparisons(); m > 0 {
 		if least := smallestP(n); least > alpha/float64(m) {
@@ -31,7 +31,7 @@ func (st *state) method() {
 			for smallestP(need) > alpha/float64(m) {
 				need++
 			}
-			warn("with %d repeats none of the %d comparisons with a baseline can be significant at %.2f after Holm's correction "+
+			warn("with n = %d none of the %d comparisons with a baseline can be significant at %.2f after Holm's correction "+
 				"(smallest possible p of a Mann-Whitney test: %.2g): that needs %d", n, m, alpha, least, need)
 		}
 	}

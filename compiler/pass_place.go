@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func (st *state) place() {
 			st.stage(&st.cells[k], &f.fleet)
 		}
 		slices.SortFunc(f.fleet.Stages, func(a, b plan.Staging) int { return strings.Compare(a.Name, b.Name) })
-		st.fits(&f.fleet, f.pos)
+		st.fits(&f.fleet, &st.cells[f.cells[0]])
 		st.plan.Fleets = append(st.plan.Fleets, f.fleet)
 		st.fleetAt = append(st.fleetAt, f.pos)
 	}
@@ -77,8 +78,9 @@ func (st *state) machines(c *cell) int {
 		}
 		k := slices.IndexFunc(c.roles, func(o role) bool { return o.Name == r.On && o.On == "" })
 		if k < 0 {
-			st.errs.Addf(r.Pos, "study.workload.roles."+r.Name, "role %q stands on role %q, which cell %s lacks or which stands on another itself",
-				r.Name, r.On, c.name)
+			st.once(&diag.Error{Pos: r.Pos, Path: "study.workload.roles." + r.Name, Msg: fmt.Sprintf(
+				"role %q stands on role %q, which cell %s lacks or which stands on another itself", r.Name, r.On, c.name,
+			)}, r.On)
 			return 0
 		}
 		for j := range r.Count {
@@ -138,16 +140,23 @@ func (st *state) stage(c *cell, f *plan.Fleet) {
 	slices.Sort(c.out.Stages)
 }
 
-// fits reports a fleet that no capacity of the testbed can ever hold.
-func (st *state) fits(f *plan.Fleet, pos diag.Pos) {
+// fits reports a fleet that no capacity of the testbed can ever hold, at the role that asks for
+// so many machines.
+func (st *state) fits(f *plan.Fleet, c *cell) {
 	for _, u := range f.Uses {
 		for _, a := range st.testbed.Capacity {
-			if a.Resource == u.Resource && u.Units > a.Units {
-				st.errs = append(st.errs, &diag.Error{
-					Pos: pos, Path: "testbed.orchestrations." + f.Orchestration, Related: []diag.Pos{a.Pos},
-					Msg: "fleet " + f.Name + " needs " + itoa(u.Units) + " " + u.Resource + ", and the testbed's capacity is " + itoa(a.Units),
-				})
+			if a.Resource != u.Resource || u.Units <= a.Units {
+				continue
 			}
+			widest := &c.roles[0]
+			for i := range c.roles {
+				if c.roles[i].On == "" && c.roles[i].Count > widest.Count {
+					widest = &c.roles[i]
+				}
+			}
+			st.errs.Addf(widest.Pos, "study.workload.roles."+widest.Name,
+				"cell %s needs %d machines of orchestration %q, that is %d %s, and testbed %q has %d",
+				c.name, len(f.Machines), f.Orchestration, u.Units, u.Resource, st.testbed.Name, a.Units)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -19,13 +20,12 @@ func excludedCell(c *cell, x *spec.Exclusion) plan.Excluded {
 // are beaten by bindings, those by overrides; overrides that meet in a cell must agree.
 func (st *state) resolve() {
 	st.checkOrchestrations()
-	badFlags := map[string]bool{}
 	for i := range st.cells {
 		c := &st.cells[i]
 		st.resolveCell(c)
 		st.orchestration(c)
 		st.dataset(c)
-		st.checkFlags(c, badFlags)
+		st.checkFlags(c)
 	}
 }
 
@@ -112,11 +112,11 @@ func (st *state) override(c *cell, s settings, v spec.Setting, what string) {
 }
 
 func (st *state) contradiction(c *cell, what string, old, now spec.Setting) {
-	st.errs = append(st.errs, &diag.Error{
+	st.once(&diag.Error{
 		Pos: now.Pos, Path: "study.workload", Related: []diag.Pos{old.Pos},
 		Msg: "overrides contradict each other: " + what + " is both " + old.Value.Text + " and " + now.Value.Text + " in cell " + c.name +
 			"; narrow one of them",
-	})
+	}, what+old.Pos.String())
 }
 
 type roleState struct {
@@ -214,7 +214,7 @@ func (st *state) dataset(c *cell) {
 
 // checkFlags applies the workload's own rules to the flags of each role of the cell. The same
 // mistake in many cells is reported once, with the first of them.
-func (st *state) checkFlags(c *cell, seen map[string]bool) {
+func (st *state) checkFlags(c *cell) {
 	kind := st.study.Workload.Kind
 	if kind == spec.Command {
 		return
@@ -222,12 +222,10 @@ func (st *state) checkFlags(c *cell, seen map[string]bool) {
 	for i := range c.roles {
 		all := st.roleFlags(c, &c.roles[i])
 		for _, p := range checkFlags(kind, all, c.roles[i].Pos) {
-			if k := p.Pos.String() + p.Msg; !seen[k] {
-				seen[k] = true
-				p.Path = "study.workload.flags." + p.Path
-				p.Msg += " (in cell " + c.name + ")"
-				st.errs = append(st.errs, p)
-			}
+			what := p.Msg
+			p.Path = "study.workload.flags." + p.Path
+			p.Msg += " (in cell " + c.name + ")"
+			st.once(p, what)
 		}
 	}
 }
@@ -240,7 +238,7 @@ func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
 	}
 	if c.data != nil {
 		if _, ok := s["data_dir"]; !ok {
-			s.base(spec.Setting{Axis: "data_dir", Value: spec.Value{Text: c.data.Path}, Pos: c.data.Pos})
+			s.base(spec.Setting{Axis: "data_dir", Value: spec.Value{Text: cmp.Or(c.data.Path, "generated")}, Pos: c.data.Pos})
 		}
 		if _, ok := s["data_name"]; !ok {
 			s.base(spec.Setting{Axis: "data_name", Value: spec.Value{Text: c.data.Name}, Pos: c.data.Pos})

@@ -18,6 +18,8 @@ func (p *Plan) Components(c *Cell) []Setting {
 	var out []Setting
 	add := func(name, value string) { out = append(out, Setting{name, value}) }
 	w := &p.Workload
+	add("block", c.Block) // the same configuration in two scenarios is measured in both
+	add("orchestration", p.Fleets[c.Fleet].Orchestration)
 	add("workload", w.Kind)
 	if w.Version != "" {
 		add("workload version", w.Version)

@@ -11,7 +11,7 @@ import (
 var (
 	labelRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) // a DNS label
 	nameRE  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
-	cellRE  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9_]+=[A-Za-z0-9][A-Za-z0-9._+-]*(,[A-Za-z0-9_]+=[A-Za-z0-9][A-Za-z0-9._+-]*)*)?$`)
+	cellRE  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9._+-]*(,[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9._+-]*)*)?$`)
 )
 
 // Validate reports everything that would make the plan unexecutable: unknown or repeated names,
