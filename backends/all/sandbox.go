@@ -1,0 +1,61 @@
+package all
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/openstack"
+	"dlx.dev/dlx/backends/sandbox"
+)
+
+// sandboxConfig is the settings of a cloud of kind sandbox.
+type sandboxConfig struct {
+	Hosts       int `json:"hosts"`
+	CPUsPerHost int `json:"cpusPerHost"`
+}
+
+// What is slow in a cloud is quick here: a server is up after a moment, and noticed at once.
+const (
+	sandboxBuild   = 100 * time.Millisecond
+	sandboxPollMin = 20 * time.Millisecond
+	sandboxPollMax = 250 * time.Millisecond
+)
+
+// openSandbox starts the embedded cloud on loopback, with its state in o.State, and opens it as
+// any other OpenStack.
+func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, error) {
+	op := "cloud " + o.Cloud
+	var c sandboxConfig
+	if len(o.Config) > 0 {
+		dec := json.NewDecoder(bytes.NewReader(o.Config))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&c); err != nil {
+			return nil, backends.Errorf(backends.Config, op, "%w", err)
+		}
+	}
+	if c.Hosts < 0 || c.CPUsPerHost < 0 {
+		return nil, backends.Errorf(backends.Config, op, "hosts and cpusPerHost may not be negative")
+	}
+	s, err := sandbox.Start(ctx, sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, BuildTime: sandboxBuild, Log: o.Log})
+	if err != nil {
+		return nil, &backends.Error{Class: backends.Internal, Op: op, Err: err}
+	}
+	user, password, _, _ := s.Credentials()
+	b, err := openstack.New(ctx, openstack.Params{
+		Auth:     gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
+		Endpoint: gophercloud.EndpointOpts{Region: sandbox.Region},
+		Secret:   o.Secret, SSHPort: s.Port(), PollMin: sandboxPollMin, PollMax: sandboxPollMax, Log: o.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	closeCloud := b.Close
+	b.Close = func(ctx context.Context) error { return errors.Join(closeCloud(ctx), s.Close()) }
+	return b, nil
+}

@@ -1,0 +1,188 @@
+package openstack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/gophercloud/gophercloud/v2"
+	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+
+	"dlx.dev/dlx/backends"
+)
+
+// Microversions, each the lowest that has what is used.
+const (
+	// 2.52 (Pike): tags in the request that makes a server, so that none is ever without. It
+	// includes 2.26 (filters by tags) and 2.47 (what the flavor really was, in the record).
+	novaVersion = "2.52"
+	// 1.56 (Stein): a config drive as JSON, which Ironic makes the image of. Includes 1.52,
+	// allocations.
+	ironicVersion = "1.56"
+)
+
+// cloud is a login with the clients of its services.
+type cloud struct {
+	client  *gophercloud.ProviderClient
+	compute *gophercloud.ServiceClient
+	image   *gophercloud.ServiceClient
+	network *gophercloud.ServiceClient
+	metal   *gophercloud.ServiceClient // nil: the cloud has no Ironic
+	secrets []string                   // for redact
+
+	mu    sync.Mutex
+	known map[string]string // IDs by "kind name"
+}
+
+// connect logs in.
+func connect(ctx context.Context, p *Params) (*cloud, error) {
+	ao, op := p.Auth, "log into "+p.Auth.IdentityEndpoint
+	ao.AllowReauth = true
+	client, err := gopherstack.NewClient(ao.IdentityEndpoint)
+	if err != nil {
+		return nil, backends.Errorf(backends.Config, op, "auth_url: %w", err)
+	}
+	next := p.HTTP
+	if next == nil {
+		next = newHTTP(p.TLS)
+	}
+	client.HTTPClient = http.Client{Transport: &patient{next: next}}
+	client.UserAgent.Prepend("dlx")
+	c := &cloud{client: client, known: map[string]string{}, secrets: []string{ao.Password, ao.Passcode, ao.ApplicationCredentialSecret, ao.TokenID}}
+	if err := gopherstack.Authenticate(ctx, client, ao); err != nil {
+		return nil, c.fail(ctx, op, err)
+	}
+	if c.compute, err = gopherstack.NewComputeV2(client, p.Endpoint); err != nil {
+		return nil, c.fail(ctx, "find the compute service", err)
+	}
+	c.compute.Microversion = novaVersion
+	if c.image, err = gopherstack.NewImageV2(client, p.Endpoint); err != nil {
+		return nil, c.fail(ctx, "find the image service", err)
+	}
+	if c.network, err = gopherstack.NewNetworkV2(client, p.Endpoint); err != nil {
+		return nil, c.fail(ctx, "find the network service", err)
+	}
+	if m, err := gopherstack.NewBareMetalV1(client, p.Endpoint); err == nil {
+		c.metal = m
+		c.metal.Microversion = ironicVersion
+	}
+	return c, nil
+}
+
+// item is what lists of flavors, images and networks have in common.
+type item struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// find gives the ID of something that a spec names, by ID or by name.
+func (c *cloud) find(ctx context.Context, kind, name string, list func(context.Context) ([]item, error)) (string, error) {
+	c.mu.Lock()
+	id := c.known[kind+" "+name]
+	c.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	op := fmt.Sprintf("find %s %q", kind, name)
+	items, err := list(ctx)
+	if err != nil {
+		return "", c.fail(ctx, op, err)
+	}
+	same := 0
+	for _, i := range items {
+		if i.ID == name {
+			id, same = i.ID, 1
+			break
+		}
+		if i.Name == name {
+			id = i.ID
+			same++
+		}
+	}
+	switch {
+	case same == 0:
+		return "", backends.Errorf(backends.Config, op, "the cloud has none of this name or ID")
+	case same > 1:
+		return "", backends.Errorf(backends.Config, op, "%d have this name: use the ID", same)
+	}
+	c.mu.Lock()
+	c.known[kind+" "+name] = id
+	c.mu.Unlock()
+	return id, nil
+}
+
+func (c *cloud) flavor(ctx context.Context, name string) (string, error) {
+	return c.find(ctx, "flavor", name, func(ctx context.Context) ([]item, error) {
+		var out []item
+		for marker := ""; ; {
+			var page struct {
+				Flavors []item `json:"flavors"`
+				Links   []any  `json:"flavors_links"`
+			}
+			q := url.Values{}
+			if marker != "" {
+				q.Set("marker", marker)
+			}
+			if _, err := c.compute.Get(ctx, c.compute.ServiceURL("flavors", "detail")+"?"+q.Encode(), &page, nil); err != nil {
+				return nil, err
+			}
+			out = append(out, page.Flavors...)
+			if len(page.Links) == 0 || len(page.Flavors) == 0 {
+				return out, nil
+			}
+			marker = page.Flavors[len(page.Flavors)-1].ID
+		}
+	})
+}
+
+func (c *cloud) imageID(ctx context.Context, name string) (string, error) {
+	return c.find(ctx, "image", name, func(ctx context.Context) ([]item, error) {
+		pages, err := images.List(c.image, images.ListOpts{Name: name}).AllPages(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all, err := images.ExtractImages(pages)
+		if err != nil {
+			return nil, err
+		}
+		var out []item
+		for _, i := range all {
+			out = append(out, item{i.ID, i.Name})
+		}
+		if len(out) == 0 && uuid.MatchString(name) {
+			i, err := images.Get(ctx, c.image, name).Extract()
+			if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+				return nil, err
+			} else if err == nil {
+				out = append(out, item{i.ID, i.Name})
+			}
+		}
+		return out, nil
+	})
+}
+
+func (c *cloud) networkID(ctx context.Context, name string) (string, error) {
+	return c.find(ctx, "network", name, func(ctx context.Context) ([]item, error) {
+		opts := networks.ListOpts{Name: name}
+		if uuid.MatchString(name) {
+			opts = networks.ListOpts{ID: name}
+		}
+		pages, err := networks.List(c.network, opts).AllPages(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all, err := networks.ExtractNetworks(pages)
+		if err != nil {
+			return nil, err
+		}
+		var out []item
+		for _, n := range all {
+			out = append(out, item{n.ID, n.Name})
+		}
+		return out, nil
+	})
+}

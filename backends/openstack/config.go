@@ -1,0 +1,183 @@
+package openstack
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/ssh"
+)
+
+// Config is the settings of a cloud in a testbed.
+type Config struct {
+	Cloud  string `json:"cloud"`  // name in clouds.yaml; empty: OS_CLOUD, else the other OS_* variables
+	Region string `json:"region"` // empty: the cloud's own
+}
+
+// A Spec is what a machine request asks of OpenStack.
+type Spec struct {
+	Service       string `json:"service"` // "nova" (also when empty) or "ironic"
+	Flavor        string `json:"flavor"`
+	Image         string `json:"image"`
+	Network       string `json:"network"` // empty: Nova picks ("auto")
+	User          string `json:"user"`    // the login that the image's cloud-init lets the keypair into
+	SSHPort       int    `json:"sshPort"` // 0: the cloud's usual one
+	Zone          string `json:"zone"`
+	ResourceClass string `json:"resourceClass"` // ironic: instead of a flavor
+}
+
+// parseConfig reads the settings of a cloud; unknown fields are refused.
+func parseConfig(raw json.RawMessage) (Config, error) {
+	var c Config
+	if len(raw) == 0 {
+		return c, nil
+	}
+	return c, strict(raw, &c)
+}
+
+// parseSpec reads and checks a machine's spec; unknown fields are refused.
+func parseSpec(raw json.RawMessage) (Spec, error) {
+	var s Spec
+	if err := strict(raw, &s); err != nil {
+		return s, err
+	}
+	if s.Service == "" {
+		s.Service = "nova"
+	}
+	need := func(field, value string) error {
+		if value == "" {
+			return fmt.Errorf("%s is missing", field)
+		}
+		return nil
+	}
+	unused := func(field, value string) error {
+		if value != "" {
+			return fmt.Errorf("%s: not used by the service %s", field, s.Service)
+		}
+		return nil
+	}
+	var errs []error
+	switch s.Service {
+	case "nova":
+		errs = []error{need("flavor", s.Flavor), unused("resourceClass", s.ResourceClass)}
+	case "ironic":
+		errs = []error{need("resourceClass", s.ResourceClass), unused("flavor", s.Flavor), unused("network", s.Network), unused("zone", s.Zone)}
+	default:
+		return s, fmt.Errorf("service: unknown %q (known: ironic, nova)", s.Service)
+	}
+	errs = append(errs, need("image", s.Image), need("user", s.User))
+	if s.SSHPort < 0 || s.SSHPort > 65535 {
+		errs = append(errs, fmt.Errorf("sshPort: %d is no port", s.SSHPort))
+	}
+	return s, errors.Join(errs...)
+}
+
+func strict(raw json.RawMessage, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
+
+// Params are what a provider is made of, once it is known where the cloud is.
+type Params struct {
+	Auth     gophercloud.AuthOptions // AllowReauth is set by New
+	Endpoint gophercloud.EndpointOpts
+	HTTP     http.RoundTripper // nil: one of its own
+	TLS      *tls.Config       // of its own one; nil: the system's certificates
+
+	// Dial reaches machines; nil: the network.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	Secret  []byte // of the run, at least 16 bytes
+	SSHPort int    // for specs that name none; 0: 22
+
+	// Poll is the pause between two looks at the cloud: it begins at Min, also whenever
+	// something changes, and grows to Max. Zero: 2 s to 15 s.
+	PollMin, PollMax time.Duration
+
+	Boot  time.Duration // how long a server may stay in BUILD, 0: 30 min (bare metal takes 10)
+	Reach time.Duration // from ACTIVE to the first login, 0: 10 min (cloud-init of large images takes minutes)
+
+	Launcher ssh.Options // Dial and Log are set by New
+	Log      func(format string, args ...any)
+}
+
+// Factory opens clouds of kind "openstack".
+func Factory() backends.Factory {
+	return backends.Factory{Kind: "openstack", Open: Open}
+}
+
+// Open logs into the cloud that the settings name. Credentials come from clouds.yaml or the
+// OS_* variables, never from the settings.
+func Open(ctx context.Context, o backends.Options) (*backends.Backend, error) {
+	op := "cloud " + o.Cloud
+	c, err := parseConfig(o.Config)
+	if err != nil {
+		return nil, backends.Errorf(backends.Config, op, "%w", err)
+	}
+	p, err := credentials(c)
+	if err != nil {
+		return nil, backends.Errorf(backends.Config, op, "%w", err)
+	}
+	p.Secret, p.Log = o.Secret, o.Log
+	return New(ctx, p)
+}
+
+// quoted matches what a YAML error quotes from the file, which may be a password.
+var quoted = regexp.MustCompile("`[^`]*`")
+
+// credentials finds where the cloud is and how to log in.
+func credentials(c Config) (Params, error) {
+	name := c.Cloud
+	if name == "" {
+		name = os.Getenv("OS_CLOUD")
+	}
+	if name != "" {
+		opts := []clouds.ParseOption{clouds.WithCloudName(name)}
+		if c.Region != "" {
+			opts = append(opts, clouds.WithRegion(c.Region))
+		}
+		ao, eo, tc, err := clouds.Parse(opts...)
+		if err != nil {
+			return Params{}, fmt.Errorf("clouds.yaml: cloud %q: %s", name, quoted.ReplaceAllString(err.Error(), "`...`"))
+		}
+		return Params{Auth: ao, Endpoint: eo, TLS: tc}, nil
+	}
+	ao, err := gopherstack.AuthOptionsFromEnv()
+	if err != nil {
+		return Params{}, fmt.Errorf("no cloud is named, and the OS_* variables are incomplete: %w", err)
+	}
+	eo := gophercloud.EndpointOpts{Region: os.Getenv("OS_REGION_NAME")}
+	if c.Region != "" {
+		eo.Region = c.Region
+	}
+	switch i := os.Getenv("OS_INTERFACE"); i {
+	case "", "public":
+		eo.Availability = gophercloud.AvailabilityPublic
+	case "internal", "admin":
+		eo.Availability = gophercloud.Availability(i)
+	default:
+		return Params{}, fmt.Errorf("OS_INTERFACE: unknown %q (known: admin, internal, public)", i)
+	}
+	return Params{Auth: ao, Endpoint: eo}, nil
+}

@@ -1,0 +1,305 @@
+package openstack
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/allocations"
+	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/nodes"
+	"golang.org/x/sync/errgroup"
+
+	"dlx.dev/dlx/backends"
+)
+
+// A machine of Ironic is an allocation, which is what dlx makes and owns, and the node that it
+// holds. Tearing the node down ends the allocation too; cleaning goes on afterwards, for hours
+// where disks are wiped, and is the operator's time: the class has no room until then.
+
+type allocationView struct {
+	ID        string            `json:"uuid"`
+	Name      string            `json:"name"`
+	State     string            `json:"state"`
+	Node      string            `json:"node_uuid"`
+	LastError string            `json:"last_error"`
+	Extra     map[string]string `json:"extra"`
+}
+
+func (a *allocationView) object() backends.Object {
+	return backends.Object{Kind: "allocation", Name: a.Name, ID: a.ID}
+}
+
+type nodeView struct {
+	ID        string         `json:"uuid"`
+	Name      string         `json:"name"`
+	State     string         `json:"provision_state"`
+	Instance  string         `json:"instance_uuid"`
+	Class     string         `json:"resource_class"`
+	LastError string         `json:"last_error"`
+	Extra     map[string]any `json:"extra"`
+}
+
+// metalView is one look at Ironic.
+type metalView struct {
+	allocations map[string]*allocationView
+	nodes       map[string]*nodeView
+}
+
+func (o *provider) listMetal(ctx context.Context) (metalView, error) {
+	v := metalView{map[string]*allocationView{}, map[string]*nodeView{}}
+	all, err := o.listAllocations(ctx)
+	if err != nil {
+		return v, err
+	}
+	for _, a := range all {
+		v.allocations[a.ID] = a
+	}
+	m := o.cloud.metal
+	for marker := ""; ; {
+		var page struct {
+			Nodes []*nodeView `json:"nodes"`
+			Next  string      `json:"next"`
+		}
+		q := url.Values{"associated": {"True"}, "fields": {"uuid,name,provision_state,instance_uuid,resource_class,last_error,extra"}}
+		if marker != "" {
+			q.Set("marker", marker)
+		}
+		if _, err := m.Get(ctx, m.ServiceURL("nodes")+"?"+q.Encode(), &page, nil); err != nil {
+			return v, o.cloud.fail(ctx, "list nodes", err)
+		}
+		for _, n := range page.Nodes {
+			v.nodes[n.ID] = n
+			marker = n.ID
+		}
+		if page.Next == "" || len(page.Nodes) == 0 {
+			return v, nil
+		}
+	}
+}
+
+func (o *provider) listAllocations(ctx context.Context) ([]*allocationView, error) {
+	var out []*allocationView
+	m := o.cloud.metal
+	for marker := ""; ; {
+		var page struct {
+			Allocations []*allocationView `json:"allocations"`
+			Next        string            `json:"next"`
+		}
+		q := url.Values{}
+		if marker != "" {
+			q.Set("marker", marker)
+		}
+		if _, err := m.Get(ctx, m.ServiceURL("allocations")+"?"+q.Encode(), &page, nil); err != nil {
+			return nil, o.cloud.fail(ctx, "list allocations", err)
+		}
+		out = append(out, page.Allocations...)
+		if page.Next == "" || len(page.Allocations) == 0 {
+			return out, nil
+		}
+		marker = page.Allocations[len(page.Allocations)-1].ID
+	}
+}
+
+func metalChanged(a, b metalView) bool {
+	if len(a.allocations) != len(b.allocations) || len(a.nodes) != len(b.nodes) {
+		return true
+	}
+	for id, v := range b.allocations {
+		if w := a.allocations[id]; w == nil || w.State != v.State {
+			return true
+		}
+	}
+	for id, v := range b.nodes {
+		if w := a.nodes[id]; w == nil || w.State != v.State {
+			return true
+		}
+	}
+	return false
+}
+
+// ownedAllocations finds an owner's allocations. A cloud without Ironic, or whose Ironic does
+// not talk to us, holds none: nothing could have been made there.
+func (o *provider) ownedAllocations(ctx context.Context, owner backends.Owner) ([]*allocationView, error) {
+	if o.cloud.metal == nil {
+		return nil, nil
+	}
+	all, err := o.listAllocations(ctx)
+	if err != nil {
+		if r := refusalOf(err); r != nil && (r.status == http.StatusForbidden || r.status == http.StatusNotFound || r.status == http.StatusNotAcceptable) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(a *allocationView) bool { return !belongs(owner, nil, a.Extra) })
+	slices.SortFunc(all, func(a, b *allocationView) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+// makeAllocations asks for the nodes of a fleet that are not there yet.
+func (o *provider) makeAllocations(ctx, stop context.Context, f *fleet, jobs []*job) error {
+	there, err := o.ownedAllocations(ctx, f.Owner)
+	if err != nil {
+		return err
+	}
+	g, gstop := errgroup.WithContext(stop)
+	g.SetLimit(atOnce)
+	for _, j := range jobs {
+		if i := slices.IndexFunc(there, func(a *allocationView) bool { return a.Name == j.name }); i >= 0 {
+			j.id = there[i].ID
+			continue
+		}
+		g.Go(func() error {
+			if gstop.Err() != nil {
+				return context.Cause(gstop)
+			}
+			return o.makeAllocation(ctx, f, j)
+		})
+	}
+	return g.Wait()
+}
+
+// makeAllocation asks for one. The name is unique in Ironic: asking twice is a conflict.
+func (o *provider) makeAllocation(ctx context.Context, f *fleet, j *job) error {
+	obj := backends.Object{Kind: "allocation", Name: j.name}
+	if err := f.Ledger.Intend(ctx, f.Owner, obj); err != nil {
+		return err
+	}
+	a, err := allocations.Create(ctx, o.cloud.metal, allocations.CreateOpts{Name: j.name, ResourceClass: j.spec.ResourceClass,
+		Extra: labels(f.Owner, j.machine, f.Until)}).Extract()
+	err = o.cloud.fail(ctx, "create allocation "+j.name, err)
+	switch {
+	case err == nil:
+		j.id = a.UUID
+	case conflict(err), backends.ClassOf(err) == backends.Transport:
+		there, lerr := o.ownedAllocations(ctx, f.Owner)
+		i := slices.IndexFunc(there, func(v *allocationView) bool { return v.Name == j.name })
+		if lerr != nil || i < 0 {
+			return err
+		}
+		j.id = there[i].ID
+	default:
+		return err
+	}
+	obj.ID = j.id
+	return f.Ledger.Made(ctx, f.Owner, obj)
+}
+
+// awaitNodes brings the nodes of a fleet from allocated to active. What a dead process began is
+// gone on with from the state it is in.
+func (o *provider) awaitNodes(ctx context.Context, f *fleet, up func(*job)) error {
+	open, asked := map[string]*job{}, map[string]bool{}
+	for _, j := range f.of("ironic") {
+		open[j.id] = j
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	began := time.Now()
+	return o.metal.wait(ctx, func(seen metalView) (bool, error) {
+		for id, j := range open {
+			a := seen.allocations[id]
+			var n *nodeView
+			if a != nil {
+				n = seen.nodes[a.Node]
+			}
+			switch {
+			case a == nil:
+				return false, backends.Errorf(backends.Infra, "allocation "+j.name, "it vanished")
+			case a.State == "error":
+				return false, backends.Errorf(faultClass(a.LastError), "allocation "+j.name, "%s", o.cloud.redact(clip(a.LastError)))
+			case a.State != "active" || n == nil:
+			case strings.HasSuffix(n.State, "failed") || n.State == "error":
+				return false, backends.Errorf(backends.Infra, "node "+n.Name+" of "+j.name, "it is in state %q: %s", n.State, o.cloud.redact(clip(n.LastError)))
+			case n.State == "available" && !asked[id]:
+				if err := o.deploy(ctx, f, j, n); err != nil {
+					return false, err
+				}
+				asked[id] = true
+			case n.State == "active":
+				address, _ := n.Extra["address"].(string)
+				if address == "" {
+					return false, backends.Errorf(backends.Config, "node "+n.Name+" of "+j.name, `it has no extra["address"], from which its address is read`)
+				}
+				j.address, j.where = address, n.ID
+				j.facts = map[string]string{"service": "ironic", "resourceClass": n.Class, "node": n.Name, "image": j.spec.Image, "imageID": j.image}
+				delete(open, id)
+				up(j)
+				continue
+			}
+			if time.Since(began) > o.p.Boot {
+				return false, backends.Errorf(backends.Infra, "allocation "+j.name, "it is not deployed since %v", o.p.Boot)
+			}
+		}
+		return len(open) == 0, nil
+	})
+}
+
+// deploy puts the image onto an allocated node.
+func (o *provider) deploy(ctx context.Context, f *fleet, j *job, n *nodeView) error {
+	op := "deploy node " + n.Name + " for " + j.name
+	data, err := userData(j.host, j.login)
+	if err != nil {
+		return backends.Errorf(backends.Internal, op, "%w", err)
+	}
+	_, err = nodes.Update(ctx, o.cloud.metal, n.ID, nodes.UpdateOpts{
+		nodes.UpdateOperation{Op: nodes.AddOp, Path: "/instance_info/image_source", Value: j.image},
+		nodes.UpdateOperation{Op: nodes.AddOp, Path: "/instance_info/display_name", Value: j.name},
+	}).Extract()
+	if err == nil {
+		err = nodes.ChangeProvisionState(ctx, o.cloud.metal, n.ID, nodes.ProvisionStateOpts{Target: nodes.TargetActive, ConfigDrive: nodes.ConfigDrive{
+			MetaData: map[string]any{"uuid": j.id, "name": j.name, "hostname": j.name, "public_keys": map[string]string{keypairName(f.Owner.Run): string(j.login.public)}},
+			UserData: string(data),
+		}}).ExtractErr()
+	}
+	return o.cloud.fail(ctx, op, err)
+}
+
+// releaseNodes tears an owner's nodes down and sees the allocations gone.
+func (o *provider) releaseNodes(ctx context.Context, owner backends.Owner, l backends.Ledger) error {
+	left, err := o.ownedAllocations(ctx, owner)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	open := map[string]*allocationView{}
+	for _, a := range left {
+		open[a.ID] = a
+	}
+	return o.metal.wait(ctx, func(seen metalView) (bool, error) {
+		for id, old := range open {
+			a := seen.allocations[id]
+			var n *nodeView
+			if a != nil {
+				n = seen.nodes[a.Node]
+			}
+			var err error
+			switch {
+			case a == nil:
+				of := owner
+				if of.Fleet == "" {
+					of.Fleet = old.Extra[keyFleet]
+				}
+				if err := l.Gone(ctx, of, old.object()); err != nil {
+					return false, err
+				}
+				delete(open, id)
+			case n != nil && slices.Contains([]string{"active", "deploy failed", "error", "wait call-back", "rescue failed"}, n.State):
+				err = nodes.ChangeProvisionState(ctx, o.cloud.metal, n.ID, nodes.ProvisionStateOpts{Target: nodes.TargetDeleted}).ExtractErr()
+				err = o.cloud.fail(ctx, "tear down node "+n.Name+" of "+old.Name, err)
+			case n != nil && n.State != "available": // on its way
+			default:
+				err = allocations.Delete(ctx, o.cloud.metal, id).ExtractErr()
+				err = o.cloud.fail(ctx, "delete allocation "+old.Name, err)
+			}
+			if err != nil && !notFound(err) && !conflict(err) { // a locked node is asked again
+				return false, err
+			}
+		}
+		return len(open) == 0, nil
+	})
+}

@@ -1,0 +1,318 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/ssh"
+)
+
+// provider implements backends.Provider.
+type provider struct {
+	p     Params
+	cloud *cloud
+	reach func(context.Context, *backends.SSH) error // one login; ssh.ErrLogin is worth another try
+	log   func(string, ...any)
+
+	servers *poller[map[string]*serverView]
+	metal   *poller[metalView]
+
+	making gates // by "run fleet": requests under way, which Release waits for
+	keys   gates // by run: one at a time makes or removes the keypair
+}
+
+// New logs into a cloud and opens it.
+func New(ctx context.Context, p Params) (*backends.Backend, error) {
+	p.fill()
+	if len(p.Secret) < 16 {
+		return nil, backends.Errorf(backends.Internal, "open the cloud", "the run's secret has %d bytes, not 16 or more", len(p.Secret))
+	}
+	c, err := connect(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	p.Launcher.Dial, p.Launcher.Log = p.Dial, p.Log
+	launcher := ssh.New(p.Launcher)
+	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach}
+	o.servers = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listAll, serversChanged)
+	o.metal = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listMetal, metalChanged)
+	return &backends.Backend{
+		Provider:  o,
+		Launchers: map[string]backends.Launcher{"ssh": launcher},
+		Close: func(context.Context) error {
+			end(errors.New("the cloud is closed"))
+			o.servers.done.Wait()
+			o.metal.done.Wait()
+			err := launcher.Close()
+			c.client.HTTPClient.CloseIdleConnections()
+			return err
+		},
+	}, nil
+}
+
+func (p *Params) fill() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&p.PollMin, 2*time.Second)
+	set(&p.PollMax, max(15*time.Second, p.PollMin))
+	set(&p.Boot, 30*time.Minute)
+	set(&p.Reach, 10*time.Minute)
+	if p.SSHPort == 0 {
+		p.SSHPort = 22
+	}
+	if p.Log == nil {
+		p.Log = func(string, ...any) {}
+	}
+}
+
+// A job is one machine on its way.
+type job struct {
+	machine string // as requested
+	name    string // in the cloud
+	spec    Spec
+	flavor  string // IDs
+	image   string
+	network string
+	login   *key
+	host    *key
+
+	id      string // of the server or allocation, once it is known
+	address string
+	where   string // Machine.Host
+	facts   map[string]string
+}
+
+// A fleet is what a Provision works on.
+type fleet struct {
+	backends.FleetRequest
+	jobs []*job
+}
+
+// of gives the machines of a service.
+func (f *fleet) of(service string) []*job {
+	var out []*job
+	for _, j := range f.jobs {
+		if j.spec.Service == service {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// makeTime bounds the requests of a Provision that go on after its context has ended: they
+// have arrived or not, and Release has to know.
+const makeTime = 10 * time.Minute
+
+// Provision makes the machines of a fleet, or finds them.
+func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]backends.Machine, error) {
+	f, err := o.prepare(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := o.making.enter(ctx, gateName(req.Owner))
+	if err != nil {
+		return nil, err
+	}
+	made := make(chan error, 1)
+	go func() {
+		defer leave()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTime)
+		defer cancel()
+		made <- o.make(bounded, ctx, f)
+	}()
+	select {
+	case err = <-made:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("provision %s: %w", req.Owner.Fleet, context.Cause(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	g, gctx := errgroup.WithContext(ctx)
+	for _, wait := range []func(context.Context, *fleet, func(*job)) error{o.awaitServers, o.awaitNodes} {
+		g.Go(func() error {
+			return wait(gctx, f, func(j *job) { g.Go(func() error { return o.login(gctx, j) }) })
+		})
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("provision %s: %w", req.Owner.Fleet, context.Cause(ctx))
+		}
+		return nil, err
+	}
+	out := make([]backends.Machine, len(f.jobs))
+	for i, j := range f.jobs {
+		out[i] = backends.Machine{Name: j.machine, ID: j.id, Address: j.address, Host: j.where, Access: backends.Access{SSH: o.access(j)}, Facts: j.facts}
+	}
+	return out, nil
+}
+
+func gateName(o backends.Owner) string { return o.Run + " " + o.Fleet }
+
+// prepare checks a request and finds what it names, before anything is made.
+func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fleet, error) {
+	op := "provision " + req.Owner.Fleet
+	if err := checkOwner(req.Owner, true); err != nil {
+		return nil, backends.Errorf(backends.Internal, op, "%w", err)
+	}
+	login, err := loginKey(o.p.Secret, req.Owner.Run)
+	if err != nil {
+		return nil, backends.Errorf(backends.Internal, op, "%w", err)
+	}
+	f := &fleet{FleetRequest: req}
+	for _, m := range req.Machines {
+		if slices.ContainsFunc(f.jobs, func(j *job) bool { return j.machine == m.Name }) {
+			return nil, backends.Errorf(backends.Internal, op, "machine %q twice", m.Name)
+		}
+		j := &job{machine: m.Name, name: machineName(req.Owner, m.Name), login: login}
+		if j.spec, err = parseSpec(m.Spec); err != nil {
+			return nil, backends.Errorf(backends.Config, "machine "+m.Name, "spec: %w", err)
+		}
+		if j.host, err = hostKey(o.p.Secret, j.name); err != nil {
+			return nil, backends.Errorf(backends.Internal, op, "%w", err)
+		}
+		if j.image, err = o.cloud.imageID(ctx, j.spec.Image); err != nil {
+			return nil, err
+		}
+		if j.spec.Flavor != "" {
+			if j.flavor, err = o.cloud.flavor(ctx, j.spec.Flavor); err != nil {
+				return nil, err
+			}
+		}
+		if j.spec.Network != "" {
+			if j.network, err = o.cloud.networkID(ctx, j.spec.Network); err != nil {
+				return nil, err
+			}
+		}
+		if j.spec.Service == "ironic" && o.cloud.metal == nil {
+			return nil, backends.Errorf(backends.Config, "machine "+m.Name, "the cloud's catalog has no baremetal service")
+		}
+		f.jobs = append(f.jobs, j)
+	}
+	return f, nil
+}
+
+// make asks for what is not there yet. It goes on with requests that are under way when stop
+// ends, and begins no more.
+func (o *provider) make(ctx, stop context.Context, f *fleet) error {
+	if servers := f.of("nova"); len(servers) > 0 {
+		if err := o.makeServers(ctx, stop, f, servers); err != nil {
+			return err
+		}
+	}
+	if nodes := f.of("ironic"); len(nodes) > 0 {
+		return o.makeAllocations(ctx, stop, f, nodes)
+	}
+	return nil
+}
+
+func (o *provider) access(j *job) *backends.SSH {
+	port := j.spec.SSHPort
+	if port == 0 {
+		port = o.p.SSHPort
+	}
+	return &backends.SSH{Addr: net.JoinHostPort(j.address, strconv.Itoa(port)), User: j.spec.User, Key: j.login.pem, HostKey: j.host.public}
+}
+
+// login tries to log into a machine that is up until it lets us in. Before cloud-init is
+// through, nobody listens, or the login is refused; a wrong host key stays wrong.
+func (o *provider) login(ctx context.Context, j *job) error {
+	a, began, pause := o.access(j), time.Now(), min(o.p.PollMin, 2*time.Second)
+	for {
+		err := o.reach(ctx, a)
+		final := backends.ClassOf(err) == backends.Config && !errors.Is(err, ssh.ErrLogin)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case final, backends.ClassOf(err) == backends.Internal:
+			return &backends.Error{Class: backends.ClassOf(err), Op: "machine " + j.name, Err: err}
+		case time.Since(began) > o.p.Reach:
+			class := backends.Transport
+			if errors.Is(err, ssh.ErrLogin) {
+				class = backends.Config
+			}
+			return backends.Errorf(class, "machine "+j.name, "it is up since %v and cannot be logged into: %w", o.p.Reach, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		pause = min(pause*3/2, 5*time.Second)
+	}
+}
+
+// Release removes everything of an owner.
+func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends.Ledger) error {
+	if err := checkOwner(owner, false); err != nil {
+		return backends.Errorf(backends.Internal, "release", "%w", err)
+	}
+	// Requests under way come first: what they make has to be seen.
+	for _, name := range o.making.names() {
+		if run, fleet, _ := strings.Cut(name, " "); run == owner.Run && (owner.Fleet == "" || owner.Fleet == fleet) {
+			leave, err := o.making.enter(ctx, name)
+			if err != nil {
+				return err
+			}
+			leave()
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.releaseServers(gctx, owner, l) })
+	g.Go(func() error { return o.releaseNodes(gctx, owner, l) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return o.releaseKeypair(ctx, owner.Run, l)
+}
+
+// Owned lists what exists for an owner. The keypair belongs to the run as a whole.
+func (o *provider) Owned(ctx context.Context, owner backends.Owner) ([]backends.Object, error) {
+	if err := checkOwner(owner, false); err != nil {
+		return nil, backends.Errorf(backends.Internal, "list", "%w", err)
+	}
+	servers, err := o.ownedServers(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	allocations, err := o.ownedAllocations(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	var out []backends.Object
+	for _, v := range servers {
+		out = append(out, v.object())
+	}
+	for _, a := range allocations {
+		out = append(out, a.object())
+	}
+	if owner.Fleet == "" {
+		k, err := o.keypair(ctx, owner.Run)
+		if err != nil {
+			return nil, err
+		}
+		if k != nil {
+			out = append(out, backends.Object{Kind: "keypair", Name: k.Name, ID: k.Name})
+		}
+	}
+	slices.SortFunc(out, func(a, b backends.Object) int {
+		return strings.Compare(a.Kind+" "+a.Name+" "+a.ID, b.Kind+" "+b.Name+" "+b.ID)
+	})
+	return out, nil
+}

@@ -1,0 +1,13 @@
+// Package sandbox is a small OpenStack cloud inside one process.
+//
+// It serves the parts of Keystone v3, Nova 2.1, Glance v2, Neutron v2.0 and Ironic v1 that dlx
+// and other simple clients use, with the states, codes and texts of the real servers; whatever
+// it does not serve it answers with 501 and says so. Its servers and nodes are real local
+// processes in a folder of their own, behind a real SSH server, at addresses of their own.
+//
+// Everything is kept in a folder (Config.State): after the program has died at any moment, a
+// new Start with the same folder serves the same machines at the same addresses, and processes
+// that ran on them detached go on. Removing the last thing leaves the folder empty.
+//
+// What was measured here says nothing about clouds: all machines share one computer.
+package sandbox

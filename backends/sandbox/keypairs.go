@@ -1,0 +1,83 @@
+package sandbox
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// keypairs serves /os-keypairs of Nova.
+func (s *Server) keypairs() {
+	s.compute("GET /os-keypairs", func(w http.ResponseWriter, _ *http.Request, _ int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		list := []any{}
+		for _, name := range slices.Sorted(maps.Keys(s.st.Keypairs)) {
+			list = append(list, map[string]any{"keypair": s.st.Keypairs[name]})
+		}
+		reply(w, http.StatusOK, map[string]any{"keypairs": list})
+	})
+	s.compute("GET /os-keypairs/{name}", func(w http.ResponseWriter, r *http.Request, _ int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		k := s.st.Keypairs[r.PathValue("name")]
+		if k == nil {
+			novaError(w, http.StatusNotFound, fmt.Sprintf("Keypair %s not found for user %s", r.PathValue("name"), userID))
+			return
+		}
+		reply(w, http.StatusOK, map[string]any{"keypair": k})
+	})
+	s.compute("POST /os-keypairs", s.createKeypair)
+	s.compute("DELETE /os-keypairs/{name}", func(w http.ResponseWriter, r *http.Request, minor int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.st.Keypairs[r.PathValue("name")] == nil {
+			novaError(w, http.StatusNotFound, fmt.Sprintf("Keypair %s not found for user %s", r.PathValue("name"), userID))
+			return
+		}
+		delete(s.st.Keypairs, r.PathValue("name"))
+		s.save()
+		if minor >= 2 { // 2.2: 204 instead of 202
+			w.WriteHeader(http.StatusNoContent)
+		} else {
+			w.WriteHeader(http.StatusAccepted)
+		}
+	})
+}
+
+func (s *Server) createKeypair(w http.ResponseWriter, r *http.Request, minor int) {
+	var in struct {
+		Keypair keypair `json:"keypair"`
+	}
+	if err := read(r, &in); err != nil || in.Keypair.Name == "" {
+		novaError(w, http.StatusBadRequest, "Invalid input for field/attribute keypair.")
+		return
+	}
+	k := in.Keypair
+	if k.PublicKey == "" {
+		novaError(w, http.StatusNotImplemented, "the sandbox does not generate keys: send a public_key")
+		return
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k.PublicKey))
+	if err != nil {
+		novaError(w, http.StatusBadRequest, "Keypair data is invalid: failed to generate fingerprint")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.Keypairs[k.Name] != nil {
+		novaError(w, http.StatusConflict, "Key pair '"+k.Name+"' already exists.")
+		return
+	}
+	k.Fingerprint, k.Type = ssh.FingerprintLegacyMD5(key), "ssh"
+	s.st.Keypairs[k.Name] = &k
+	s.save()
+	code := http.StatusOK
+	if minor >= 2 { // 2.2: 201 instead of 200
+		code = http.StatusCreated
+	}
+	reply(w, code, map[string]any{"keypair": map[string]any{"name": k.Name, "public_key": k.PublicKey, "fingerprint": k.Fingerprint, "type": k.Type, "user_id": userID}})
+}

@@ -1,0 +1,268 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Server is a running sandbox.
+type Server struct {
+	cfg  Config
+	http *http.Server
+	mux  *http.ServeMux
+	lock *os.File
+	base string // URL of the API listener
+
+	// Password and application credential that Keystone accepts, new at each Start.
+	password, appID, appSecret string
+
+	mu       sync.Mutex
+	st       *state
+	nodes    []*node // all nodes, in order
+	machines map[string]*machine
+	timers   map[string]*time.Timer
+	tokens   map[string]time.Time // until when
+	closed   bool
+	work     sync.WaitGroup
+}
+
+// Start starts a sandbox, or brings back the one whose state is in the folder.
+func Start(_ context.Context, cfg Config) (*Server, error) {
+	cfg.fill()
+	if cfg.State == "" {
+		return nil, errors.New("sandbox: no state folder")
+	}
+	state, err := filepath.Abs(cfg.State)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	cfg.State = state
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	lock, err := lockFolder(cfg.State)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %s: %w", cfg.State, err)
+	}
+	s := &Server{
+		cfg: cfg, lock: lock, mux: http.NewServeMux(),
+		password: rand.Text(), appID: randomID(), appSecret: rand.Text(),
+		machines: map[string]*machine{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
+	}
+	if err := s.start(); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) start() error {
+	var err error
+	if s.st, err = loadState(s.cfg.State); err != nil {
+		return err
+	}
+	l := s.cfg.Listener
+	if l == nil {
+		if l, err = s.cfg.Listen("127.0.0.1:0"); err != nil {
+			return err
+		}
+	}
+	s.base = "http://" + l.Addr().String()
+	s.bearNodes()
+	if err := s.resume(); err != nil {
+		_ = l.Close()
+		return err
+	}
+	s.keystone()
+	s.nova()
+	s.keypairs()
+	s.glance()
+	s.neutron()
+	s.ironic()
+	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}
+	s.work.Go(func() { _ = s.http.Serve(l) })
+	return nil
+}
+
+// resume brings back what the state says: machines that were up, and changes that were going on.
+func (s *Server) resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.empty() {
+		s.st.Port = 0
+	}
+	for _, v := range s.st.Servers {
+		switch {
+		case v.Task == "deleting":
+			s.later("delete "+v.ID, 0, func() { s.vanish(v.ID) })
+		case v.Status == "ACTIVE":
+			if err := s.open(v.ID, v.Name, v.Address, v.PublicKey, v.UserData, v.CPUs); err != nil {
+				return err
+			}
+		case v.Status == "BUILD":
+			s.later("boot "+v.ID, time.Until(v.Ready), func() { s.boot(v.ID) })
+		}
+	}
+	return s.resumeNodes()
+}
+
+// Close stops serving. Machines keep their processes; a later Start finds them again.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for _, t := range s.timers {
+		t.Stop()
+	}
+	machines := s.machines
+	s.machines = nil
+	s.mu.Unlock()
+	for _, m := range machines {
+		m.close()
+	}
+	var err error
+	if s.http != nil {
+		err = s.http.Close()
+	}
+	s.work.Wait()
+	_ = s.lock.Close()
+	return err
+}
+
+// later runs f after a time, unless the sandbox is closed before. The caller holds s.mu.
+func (s *Server) later(name string, d time.Duration, f func()) {
+	s.timers[name] = time.AfterFunc(d, func() {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		delete(s.timers, name)
+		s.work.Add(1)
+		s.mu.Unlock()
+		defer s.work.Done()
+		f()
+	})
+}
+
+// URL is where Keystone is: the auth_url of a clouds.yaml.
+func (s *Server) URL() string { return s.base + "/identity/v3" }
+
+// Credentials are what Keystone accepts: a user name and password in the project "sandbox" of
+// the domain "default", or an application credential. They are new at each Start.
+func (s *Server) Credentials() (user, password, appID, appSecret string) {
+	return User, s.password, s.appID, s.appSecret
+}
+
+// Port is the SSH port of all machines of this sandbox.
+func (s *Server) Port() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.Port == 0 {
+		s.st.Port = s.choosePort()
+	}
+	return s.st.Port
+}
+
+// choosePort finds a port that nobody has. 20000 to 29999 is below the range that systems give
+// to outgoing connections (32768 and up on Linux).
+func (s *Server) choosePort() int {
+	if s.cfg.Port != 0 {
+		return s.cfg.Port
+	}
+	for range 100 { // 100 taken ports in a row mean that no port is the trouble: the first machine will say which
+		port := 20000 + int(binary.BigEndian.Uint16(randomBytes(2)))%10000
+		l, err := s.cfg.Listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	return 20022
+}
+
+// serve is the way of every request: latency, faults, then the service.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.cfg.Log("sandbox: %s %s", r.Method, r.URL)
+	time.Sleep(s.cfg.Latency)
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	if f := s.cfg.Faults.request(r.Method, below(r.URL.Path)); f != nil {
+		if f.hangup {
+			s.mux.ServeHTTP(&discard{header: http.Header{}}, r)
+			panic(http.ErrAbortHandler)
+		}
+		for k, v := range f.header {
+			w.Header()[k] = v
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(f.status)
+		_, _ = w.Write([]byte(f.body))
+		return
+	}
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		reply(w, http.StatusNotImplemented, map[string]any{"error": map[string]any{"code": http.StatusNotImplemented, "title": "Not Implemented",
+			"message": fmt.Sprintf("the sandbox does not serve %s %s", r.Method, r.URL.Path)}})
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// below cuts service and version off a path: /compute/v2.1/servers becomes /servers.
+func below(p string) string {
+	parts := strings.SplitN(strings.TrimPrefix(p, "/"), "/", 3)
+	if len(parts) < 3 {
+		return "/"
+	}
+	return "/" + parts[2]
+}
+
+// discard is the answer of a request whose client will hear nothing.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if body != nil {
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+// read decodes a request's body; what is no JSON is answered by the service's refusal.
+func read(r *http.Request, into any) error {
+	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
+		return fmt.Errorf("malformed request body: %w", err)
+	}
+	return nil
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// randomID makes a UUID of version 4.
+func randomID() string {
+	b := randomBytes(16)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

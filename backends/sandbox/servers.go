@@ -1,0 +1,438 @@
+package sandbox
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// serverRequest is what a server may be asked for with. Anything else is refused, for a wish
+// that is silently ignored is worse.
+type serverRequest struct {
+	Name      string            `json:"name"`
+	FlavorRef string            `json:"flavorRef"`
+	ImageRef  string            `json:"imageRef"`
+	Networks  json.RawMessage   `json:"networks"`
+	KeyName   string            `json:"key_name"`
+	UserData  string            `json:"user_data"`
+	Tags      []string          `json:"tags"`
+	Metadata  map[string]string `json:"metadata"`
+	Zone      string            `json:"availability_zone"`
+	Drive     json.RawMessage   `json:"config_drive"`
+	Min       int               `json:"min_count"`
+	Max       int               `json:"max_count"`
+}
+
+// maxUserData is Nova's limit for the encoded text.
+const maxUserData = 65535
+
+// createServer is POST /servers.
+func (s *Server) createServer(w http.ResponseWriter, r *http.Request, minor int) {
+	var in struct {
+		Server json.RawMessage `json:"server"`
+		Hints  json.RawMessage `json:"os:scheduler_hints"`
+	}
+	var q serverRequest
+	if err := read(r, &in); err != nil {
+		novaError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(in.Server))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&q); err != nil {
+		novaError(w, http.StatusNotImplemented, "the sandbox does not serve this server: "+err.Error())
+		return
+	}
+	if hints := string(in.Hints); hints != "" && hints != "{}" && hints != "null" {
+		novaError(w, http.StatusNotImplemented, "the sandbox does not serve scheduler hints")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, code, refused := s.admit(&q, minor)
+	if refused != "" {
+		novaError(w, code, refused)
+		return
+	}
+	s.st.Servers[v.ID] = v
+	if !s.place(v) {
+		s.fail(v, http.StatusInternalServerError, "No valid host was found. There are not enough hosts available.")
+	} else {
+		s.later("boot "+v.ID, s.cfg.BuildTime, func() { s.boot(v.ID) })
+	}
+	s.save()
+	reply(w, http.StatusAccepted, map[string]any{"server": map[string]any{"id": v.ID, "OS-DCF:diskConfig": "MANUAL",
+		"security_groups": []any{}, "links": []any{map[string]any{"rel": "self", "href": s.base + "/compute/v2.1/servers/" + v.ID}}}})
+}
+
+// admit makes a server out of a request, or says why not. The caller holds s.mu.
+func (s *Server) admit(q *serverRequest, minor int) (v *server, code int, refused string) {
+	f := flavorBy(q.FlavorRef[strings.LastIndex(q.FlavorRef, "/")+1:])
+	bad := func(format string, a ...any) (*server, int, string) {
+		return nil, http.StatusBadRequest, fmt.Sprintf(format, a...)
+	}
+	switch {
+	case q.Name == "" || len(q.Name) > 255:
+		return bad("Invalid input for field/attribute name. Value: %s. %q is too short or too long", q.Name, q.Name)
+	case q.Tags != nil && minor < 52: // 2.52: tags at creation
+		return bad("Invalid input for field/attribute server. Additional properties are not allowed ('tags' was unexpected)")
+	case len(q.UserData) > maxUserData:
+		return bad("Invalid input for field/attribute user_data. Value: %s. '%s' is too long", q.UserData, q.UserData)
+	case q.Min > 1 || q.Max > 1:
+		return nil, http.StatusNotImplemented, "the sandbox makes one server a request"
+	case f == nil:
+		return bad("Flavor %s could not be found.", q.FlavorRef)
+	case q.ImageRef != imageID:
+		return bad("Can not find requested image")
+	case q.Zone != "" && q.Zone != Zone:
+		return bad("The requested availability zone is not available")
+	}
+	for _, t := range q.Tags {
+		if t == "" || len(t) > 60 || strings.ContainsAny(t, "/,") {
+			return bad("Invalid input for field/attribute tags. Value: %s.", t)
+		}
+	}
+	if why := checkNetworks(q.Networks, minor); why != "" {
+		return bad("%s", why)
+	}
+	data, err := base64.StdEncoding.DecodeString(q.UserData)
+	if err != nil {
+		return bad("Invalid input for field/attribute user_data. Value: %s. %q is not a 'base64'", q.UserData, q.UserData)
+	}
+	key := s.st.Keypairs[q.KeyName]
+	if q.KeyName != "" && key == nil {
+		return bad("Invalid key_name provided.")
+	}
+	if why := s.overQuota(f); why != "" {
+		return nil, http.StatusForbidden, why
+	}
+	now := time.Now()
+	v = &server{ID: randomID(), Name: q.Name, Flavor: f.ID, Zone: Zone, KeyName: q.KeyName, UserData: data, Tags: slices.Clone(q.Tags),
+		Metadata: q.Metadata, Status: "BUILD", Task: "scheduling", Created: now, Updated: now, Ready: now.Add(s.cfg.BuildTime)}
+	if key != nil {
+		v.PublicKey = key.PublicKey
+	}
+	return v, 0, ""
+}
+
+// checkNetworks says what is wrong with the networks of a request. From 2.37 on they must be
+// named, or be "auto" or "none".
+func checkNetworks(raw json.RawMessage, minor int) string {
+	var list []struct {
+		UUID string `json:"uuid"`
+	}
+	switch text := string(raw); {
+	case text == "" || text == "null":
+		if minor >= 37 {
+			return "Invalid input for field/attribute server. 'networks' is a required property"
+		}
+	case text == `"auto"`, text == `"none"`:
+	default:
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return "Invalid input for field/attribute networks."
+		}
+		for _, n := range list {
+			if n.UUID != networkID {
+				return "Network " + n.UUID + " could not be found."
+			}
+		}
+	}
+	return ""
+}
+
+// place finds the host with the least vCPUs in use that has room. The caller holds s.mu.
+func (s *Server) place(v *server) bool {
+	used := make([]int, s.cfg.Hosts)
+	for _, o := range s.st.Servers {
+		if o.Placed && o.Host < len(used) {
+			used[o.Host] += flavorBy(o.Flavor).VCPUs
+		}
+	}
+	want := flavorBy(v.Flavor).VCPUs
+	best := -1
+	for h, n := range used {
+		if n+want <= s.cfg.CPUsPerHost*overcommit && (best < 0 || n < used[best]) {
+			best = h
+		}
+	}
+	if best < 0 {
+		return false
+	}
+	v.Host, v.Placed, v.Task = best, true, "spawning"
+	return true
+}
+
+// boot ends the building of a server.
+func (s *Server) boot(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.st.Servers[id]
+	if v == nil || v.Status != "BUILD" || v.Task == "deleting" {
+		return
+	}
+	if f := s.cfg.Faults.booting(v.Name); f != nil {
+		if !f.forever {
+			s.fail(v, f.code, f.reason)
+			s.save()
+		}
+		return
+	}
+	v.CPUs = s.cpusOf(v.Host, flavorBy(v.Flavor).VCPUs)
+	if err := s.give(v); err != nil {
+		s.fail(v, http.StatusInternalServerError, err.Error())
+	} else {
+		v.Status, v.Task, v.Updated = "ACTIVE", "", time.Now()
+	}
+	s.save()
+}
+
+// give opens the server's machine at a free address.
+func (s *Server) give(v *server) error {
+	var err error
+	for range 50 {
+		s.st.Next++
+		n := s.st.Next % (120 * 250)
+		v.Address = fmt.Sprintf("127.77.%d.%d", n/250, n%250+1)
+		if err = s.open(v.ID, v.Name, v.Address, v.PublicKey, v.UserData, v.CPUs); err == nil || !inUse(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// fail puts a server into ERROR. The caller holds s.mu.
+func (s *Server) fail(v *server, code int, why string) {
+	v.Status, v.Task, v.Updated = "ERROR", "", time.Now()
+	v.Fault = &fault{Code: code, Message: why, Created: v.Updated}
+}
+
+// deleteServer is DELETE /servers/{id}.
+func (s *Server) deleteServer(w http.ResponseWriter, r *http.Request, _ int) {
+	id := r.PathValue("id")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.st.Servers[id]
+	if v == nil {
+		novaError(w, http.StatusNotFound, "Instance "+id+" could not be found.")
+		return
+	}
+	if v.Task != "deleting" {
+		v.Task, v.Updated = "deleting", time.Now()
+		if t := s.timers["boot "+id]; t != nil {
+			t.Stop()
+			delete(s.timers, "boot "+id)
+		}
+		s.later("delete "+id, s.cfg.DeleteTime, func() { s.vanish(id) })
+		s.save()
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// vanish ends all processes of a server, then forgets it.
+func (s *Server) vanish(id string) {
+	s.destroy(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.st.Servers, id)
+	s.save()
+}
+
+func (s *Server) showServer(w http.ResponseWriter, r *http.Request, minor int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.st.Servers[r.PathValue("id")]
+	if v == nil {
+		novaError(w, http.StatusNotFound, "Instance "+r.PathValue("id")+" could not be found.")
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"server": s.serverJSON(v, minor)})
+}
+
+func (s *Server) showTags(w http.ResponseWriter, r *http.Request, _ int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.st.Servers[r.PathValue("id")]
+	if v == nil {
+		novaError(w, http.StatusNotFound, "Instance "+r.PathValue("id")+" could not be found.")
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"tags": append([]string{}, v.Tags...)})
+}
+
+// pageLimit is Nova's max_limit: no list is longer, whatever was asked for.
+const pageLimit = 1000
+
+// listServers is GET /servers and /servers/detail: newest first, with Nova's filters.
+func (s *Server) listServers(w http.ResponseWriter, r *http.Request, minor int) {
+	q := r.URL.Query()
+	fits, err := serverFilter(q, minor)
+	limit := pageLimit
+	if l := q.Get("limit"); l != "" && err == nil {
+		limit, err = strconv.Atoi(l)
+	}
+	if err != nil {
+		novaError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	limit = min(max(limit, 0), pageLimit)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.SortedFunc(maps.Values(s.st.Servers), func(a, b *server) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(b.ID, a.ID)
+	})
+	if m := q.Get("marker"); m != "" {
+		i := slices.IndexFunc(all, func(v *server) bool { return v.ID == m })
+		if i < 0 {
+			novaError(w, http.StatusBadRequest, "marker ["+m+"] not found")
+			return
+		}
+		all = all[i+1:]
+	}
+	list, more := []any{}, false
+	last := ""
+	for _, v := range all {
+		if !fits(v) {
+			continue
+		}
+		if len(list) == limit {
+			more = true
+			break
+		}
+		last = v.ID
+		if strings.HasSuffix(r.URL.Path, "/detail") {
+			list = append(list, s.serverJSON(v, minor))
+		} else {
+			list = append(list, map[string]any{"id": v.ID, "name": v.Name})
+		}
+	}
+	body := map[string]any{"servers": list}
+	if more {
+		q.Set("marker", last)
+		body["servers_links"] = []any{map[string]any{"rel": "next", "href": s.base + r.URL.Path + "?" + q.Encode()}}
+	}
+	reply(w, http.StatusOK, body)
+}
+
+// serverFilter makes a function out of the filters of a query.
+func serverFilter(q url.Values, minor int) (func(*server) bool, error) {
+	name, err := regexp.Compile(q.Get("name"))
+	if err != nil {
+		return nil, fmt.Errorf("Invalid filter field: name.")
+	}
+	var since time.Time
+	if c := q.Get("changes-since"); c != "" {
+		if since, err = time.Parse(time.RFC3339, c); err != nil {
+			return nil, fmt.Errorf("Invalid filter field: changes-since.")
+		}
+	}
+	split := func(key string) []string {
+		if q.Get(key) == "" || minor < 26 { // 2.26: tags
+			return nil
+		}
+		return strings.Split(q.Get(key), ",")
+	}
+	all, some, notAll, notAny := split("tags"), split("tags-any"), split("not-tags"), split("not-tags-any")
+	return func(v *server) bool {
+		has := func(t string) bool { return slices.Contains(v.Tags, t) }
+		hasNot := func(t string) bool { return !has(t) }
+		return name.MatchString(v.Name) &&
+			(q.Get("status") == "" || strings.EqualFold(q.Get("status"), v.Status)) &&
+			!v.Updated.Before(since) &&
+			!slices.ContainsFunc(all, hasNot) &&
+			(some == nil || slices.ContainsFunc(some, has)) &&
+			(notAll == nil || slices.ContainsFunc(notAll, hasNot)) &&
+			!slices.ContainsFunc(notAny, has)
+	}, nil
+}
+
+// serverJSON is a server as Nova shows it. The caller holds s.mu.
+func (s *Server) serverJSON(v *server, minor int) map[string]any {
+	const layout = "2006-01-02T15:04:05Z"
+	hostID := ""
+	if v.Placed {
+		hostID = fmt.Sprintf("%x", sha256.Sum224([]byte(projectID+hostName(v.Host))))
+	}
+	meta := map[string]string{"sandbox_pinned_by": pinnedBy, "sandbox_cpus": joinInts(v.CPUs)}
+	maps.Copy(meta, v.Metadata)
+	addresses := map[string]any{}
+	if v.Address != "" {
+		addresses[Network] = []any{map[string]any{"addr": v.Address, "version": 4, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": macOf(v.ID)}}
+	}
+	power, vm := 0, map[string]string{"BUILD": "building", "ACTIVE": "active", "ERROR": "error"}[v.Status]
+	if v.Status == "ACTIVE" {
+		power = 1
+	}
+	var task any
+	if v.Task != "" {
+		task = v.Task
+	}
+	f := flavorBy(v.Flavor)
+	out := map[string]any{
+		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": projectID, "user_id": userID, "metadata": meta, "hostId": hostID,
+		"image": map[string]any{"id": imageID}, "created": v.Created.UTC().Format(layout), "updated": v.Updated.UTC().Format(layout),
+		"addresses": addresses, "accessIPv4": "", "accessIPv6": "", "key_name": v.KeyName, "config_drive": "", "progress": 0,
+		"OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vm, "OS-EXT-STS:power_state": power, "OS-EXT-AZ:availability_zone": v.Zone,
+		"OS-DCF:diskConfig": "MANUAL", "security_groups": []any{map[string]any{"name": "default"}}, "os-extended-volumes:volumes_attached": []any{},
+	}
+	if minor >= 47 { // 2.47: what the flavor was, instead of its ID
+		out["flavor"] = map[string]any{"original_name": f.Name, "vcpus": f.VCPUs, "ram": f.RAM, "disk": f.Disk, "ephemeral": 0, "swap": 0, "extra_specs": map[string]any{}}
+	} else {
+		out["flavor"] = map[string]any{"id": f.ID}
+	}
+	if minor >= 26 {
+		out["tags"] = append([]string{}, v.Tags...)
+	}
+	if v.Fault != nil {
+		out["fault"] = map[string]any{"code": v.Fault.Code, "message": v.Fault.Message, "created": v.Fault.Created.UTC().Format(layout)}
+	}
+	return out
+}
+
+// console is what the machine would have written to its serial port. The caller holds s.mu.
+func (s *Server) console(v *server) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sandbox: %s on %s\n", v.Name, hostName(v.Host))
+	fmt.Fprintf(&b, "sandbox: flavor %s, CPUs %s (%s)\n", flavorBy(v.Flavor).Name, joinInts(v.CPUs), pinnedBy)
+	if len(v.UserData) > 0 {
+		c, err := readCloudConfig(v.UserData)
+		switch {
+		case err != nil:
+			fmt.Fprintf(&b, "cloud-init: %v\n", err)
+		case len(c.Ignored) > 0:
+			fmt.Fprintf(&b, "cloud-init: ignored here: %s\n", strings.Join(c.Ignored, ", "))
+		}
+	}
+	switch {
+	case v.Fault != nil:
+		fmt.Fprintf(&b, "sandbox: boot ended: %s\n", v.Fault.Message)
+	case v.Status == "ACTIVE":
+		fmt.Fprintf(&b, "sshd: listening on %s\n%s login: \n", v.Address, v.Name)
+	}
+	return b.String()
+}
+
+func macOf(id string) string {
+	h := sha256.Sum256([]byte(id))
+	return fmt.Sprintf("fa:16:3e:%02x:%02x:%02x", h[0], h[1], h[2])
+}
+
+func joinInts(n []int) string {
+	var out []string
+	for _, i := range n {
+		out = append(out, strconv.Itoa(i))
+	}
+	return strings.Join(out, ",")
+}

@@ -1,0 +1,121 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// state is all that survives the program. It is written as a whole after every change.
+type state struct {
+	Port        int                    `json:"port"`
+	Next        int                    `json:"next"` // of addresses
+	Servers     map[string]*server     `json:"servers,omitempty"`
+	Keypairs    map[string]*keypair    `json:"keypairs,omitempty"`
+	Nodes       map[string]*node       `json:"nodes,omitempty"` // only those that are not as they were born
+	Allocations map[string]*allocation `json:"allocations,omitempty"`
+}
+
+// server is one of Nova's.
+type server struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Flavor    string            `json:"flavor"`
+	Zone      string            `json:"zone,omitempty"`
+	KeyName   string            `json:"keyName,omitempty"`
+	PublicKey string            `json:"publicKey,omitempty"`
+	UserData  []byte            `json:"userData,omitempty"`
+	Tags      []string          `json:"tags,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	Status    string            `json:"status"` // BUILD, ACTIVE, ERROR
+	Task      string            `json:"task,omitempty"`
+	Fault     *fault            `json:"fault,omitempty"`
+	Host      int               `json:"host"`
+	Placed    bool              `json:"placed"`
+	Address   string            `json:"address,omitempty"`
+	CPUs      []int             `json:"cpus,omitempty"`
+	Created   time.Time         `json:"created"`
+	Updated   time.Time         `json:"updated"`
+	Ready     time.Time         `json:"ready"` // when it will be up
+}
+
+// fault is why a server is in ERROR.
+type fault struct {
+	Code    int       `json:"code"`
+	Message string    `json:"message"`
+	Created time.Time `json:"created"`
+}
+
+// keypair is a public key with a name.
+type keypair struct {
+	Name        string `json:"name"`
+	PublicKey   string `json:"public_key"`
+	Fingerprint string `json:"fingerprint"`
+	Type        string `json:"type"`
+}
+
+const stateFile = "state.json"
+
+// machinesFolder holds one folder for each machine: its home.
+const machinesFolder = "machines"
+
+func loadState(dir string) (*state, error) {
+	st := &state{}
+	file := filepath.Join(dir, stateFile)
+	b, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		if err := json.Unmarshal(b, st); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if st.Servers == nil {
+		st.Servers = map[string]*server{}
+	}
+	if st.Keypairs == nil {
+		st.Keypairs = map[string]*keypair{}
+	}
+	if st.Nodes == nil {
+		st.Nodes = map[string]*node{}
+	}
+	if st.Allocations == nil {
+		st.Allocations = map[string]*allocation{}
+	}
+	return st, nil
+}
+
+func (st *state) empty() bool {
+	return len(st.Servers)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations) == 0
+}
+
+// save writes the state, or removes the file when nothing is left. The caller holds s.mu. A
+// state that cannot be written is logged and kept in memory: the API has no answer for it.
+func (s *Server) save() {
+	file := filepath.Join(s.cfg.State, stateFile)
+	if s.st.empty() {
+		_ = os.Remove(file)
+		_ = os.Remove(filepath.Join(s.cfg.State, machinesFolder))
+		return
+	}
+	b, err := json.MarshalIndent(s.st, "", "\t")
+	if err == nil {
+		// Private: user data holds host keys.
+		err = renameio.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		s.cfg.Log("sandbox: save: %v", err)
+	}
+}
+
+func (s *Server) home(id string) string {
+	return filepath.Join(s.cfg.State, machinesFolder, id)
+}

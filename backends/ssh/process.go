@@ -1,0 +1,165 @@
+package ssh
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dlx.dev/dlx/backends"
+)
+
+//go:embed supervisor.sh
+var supervisor []byte
+
+// What the supervisor answers with.
+const (
+	statusVanished = 3
+	statusUnknown  = 4
+	statusCannot   = 5
+)
+
+// supervise runs a verb of the supervisor on the machine. An answer other than 0 comes back as
+// a status; the statuses of a supervisor that is not there or came torn are errors without a
+// class, so that do sends it again.
+func (m *machine) supervise(ctx context.Context, c *conn, stdin []byte, words ...string) (int, string, string, error) {
+	script, err := m.supervisor(ctx, c)
+	if err != nil {
+		return 0, "", "", err
+	}
+	status, out, errs, err := c.exec(ctx, "sh "+script+" "+strings.Join(words, " "), stdin)
+	switch {
+	case err != nil:
+		return 0, "", "", err
+	case status == 0, status == statusVanished, status == statusUnknown, status == statusCannot:
+		return status, out, errs, nil
+	}
+	m.mu.Lock()
+	m.script = ""
+	m.mu.Unlock()
+	return 0, "", "", &stale{fmt.Errorf("supervisor ended with %d: %s", status, errs)}
+}
+
+// Start starts a process. It returns when the program runs, or has run already.
+func (l *Launcher) Start(ctx context.Context, m backends.Machine, p backends.Process) error {
+	op := fmt.Sprintf("start %s on %s", p.ID, m.Name)
+	folder, err := folderOf(p.ID)
+	if err == nil {
+		err = check(p)
+	}
+	if err != nil {
+		return &backends.Error{Class: backends.Config, Op: op, Err: err}
+	}
+	body := []byte(script(p))
+	words := []string{"start", folder, strconv.Itoa(len(body)), seconds(p.Timeout),
+		strconv.Itoa(p.CPUs), strconv.Itoa(p.GPUs), strconv.Itoa(p.MemoryMiB)}
+	return l.do(ctx, m, op, func(mm *machine, c *conn) error {
+		status, _, errs, err := mm.supervise(ctx, c, body, words...)
+		switch {
+		case err != nil:
+			return err
+		case status == statusCannot:
+			return backends.Errorf(backends.Config, "supervisor", "%s", errs)
+		case status != 0:
+			return backends.Errorf(backends.Infra, "supervisor", "it vanished before the program started")
+		}
+		return nil
+	})
+}
+
+// Wait blocks on the machine until the process has ended.
+func (l *Launcher) Wait(ctx context.Context, m backends.Machine, id string) (backends.Exit, error) {
+	op := fmt.Sprintf("wait for %s on %s", id, m.Name)
+	folder, err := folderOf(id)
+	if err != nil {
+		return backends.Exit{}, &backends.Error{Class: backends.Config, Op: op, Err: err}
+	}
+	var exit backends.Exit
+	err = l.do(ctx, m, op, func(mm *machine, c *conn) error {
+		status, out, errs, err := mm.supervise(ctx, c, nil, "wait", folder)
+		switch {
+		case err != nil:
+			return err
+		case status == statusUnknown:
+			return backends.Errorf(backends.Infra, "process", "%w", backends.ErrNotFound)
+		case status != 0:
+			return backends.Errorf(backends.Infra, "process", "it vanished without a trace %s", errs)
+		}
+		exit, err = parseExit(out)
+		if err != nil {
+			return backends.Errorf(backends.Infra, "exit record", "%w", err)
+		}
+		return nil
+	})
+	return exit, err
+}
+
+// Stop ends a process and all it started.
+func (l *Launcher) Stop(ctx context.Context, m backends.Machine, id string, grace time.Duration) error {
+	op := fmt.Sprintf("stop %s on %s", id, m.Name)
+	folder, err := folderOf(id)
+	if err != nil {
+		return &backends.Error{Class: backends.Config, Op: op, Err: err}
+	}
+	return l.do(ctx, m, op, func(mm *machine, c *conn) error {
+		status, _, errs, err := mm.supervise(ctx, c, nil, "stop", folder, seconds(grace))
+		if err == nil && status != 0 {
+			err = backends.Errorf(backends.Infra, "supervisor", "status %d: %s", status, errs)
+		}
+		return err
+	})
+}
+
+// seconds writes a duration as decimal seconds, in whole milliseconds, "0" for none. What is
+// positive stays positive.
+func seconds(d time.Duration) string {
+	if d <= 0 {
+		return "0"
+	}
+	ms := max(d.Milliseconds(), 1)
+	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
+}
+
+// check refuses what no shell can run.
+func check(p backends.Process) error {
+	switch {
+	case len(p.Args) == 0 || p.Args[0] == "":
+		return fmt.Errorf("no program")
+	case strings.HasPrefix(p.Args[0], "-"):
+		return fmt.Errorf("program %q: a name may not begin with '-'", p.Args[0])
+	case p.CPUs < 0 || p.GPUs < 0 || p.MemoryMiB < 0 || p.Timeout < 0:
+		return fmt.Errorf("negative limit")
+	}
+	for i, a := range p.Args {
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("argument %d holds a zero byte", i)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
+		if !isName(k) {
+			return fmt.Errorf("environment variable %q: not a name that a shell can set", k)
+		}
+		if strings.ContainsRune(p.Env[k], 0) {
+			return fmt.Errorf("environment variable %s holds a zero byte", k)
+		}
+	}
+	return nil
+}
+
+// script gives the shell script that becomes the program.
+func script(p backends.Process) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
+		fmt.Fprintf(&b, "export %s=%s\n", k, quote(p.Env[k]))
+	}
+	b.WriteString("exec")
+	for _, a := range p.Args {
+		b.WriteString(" " + quote(a))
+	}
+	b.WriteString("\n")
+	return b.String()
+}

@@ -1,0 +1,353 @@
+#!/bin/sh
+# The supervisor of dlx: it starts a program on a machine, watches it and keeps how it ended.
+# It needs a POSIX shell (dash, busybox sh, bash, ...), /proc and the usual small tools.
+#
+#   supervisor.sh start ID BYTES TIMEOUT CPUS GPUS MEMORY   < a shell script of BYTES bytes
+#   supervisor.sh wait  ID            prints the exit record, as soon as there is one
+#   supervisor.sh stop  ID GRACE      ends the program and everything it started
+#   supervisor.sh sum   FILE          prints the SHA-256 of a file
+#
+# ID is a folder name in procs/ beside this program's own folder. In it lie the program's files,
+# stdout, stderr and probe, and in .dlx/ what belongs to the supervisor:
+#   run      the script that becomes the program
+#   alive    a FIFO that the supervisor holds open for writing as long as it lives, so that
+#            reading from it waits for its end, however it comes, without looking again and again
+#   started  there once the program runs
+#   stop     there once a stop was asked for
+#   late     there once the time was over
+#   exit     the exit record, complete from the moment it can be seen
+#
+# It answers with its exit status: 0 done, 3 the supervisor vanished, 4 no such process,
+# 5 the machine cannot do what was asked (standard error says what), 6 the script came torn.
+
+set -u
+home=$(pwd)
+procs=$home/.dlx/procs
+me=$0
+case $me in /*) ;; *) me=$home/$me ;; esac
+
+# fraction: whether sleep takes 0.05. Whole seconds otherwise.
+if sleep 0.01 2>/dev/null; then short=0.05; else short=1; fi
+
+# now prints the wall clock in nanoseconds; uptime the time since boot, which is never set.
+now() {
+	t=$(date +%s%N 2>/dev/null)
+	case $t in
+	*[!0-9]* | '') echo "$(date +%s)000000000" ;;
+	*) if [ ${#t} -gt 15 ]; then echo "$t"; else echo "${t}000000000"; fi ;;
+	esac
+}
+uptime_ns() {
+	read -r up _ </proc/uptime
+	echo "${up%.*}$(printf '%.9s' "${up#*.}000000000")" | sed 's/^0*\(.\)/\1/'
+}
+
+# marked lists the processes that carry the mark of $id in their environment: the program and
+# all it started, also those in sessions of their own. The mark ends with ';', which no ID holds.
+mark() { echo "DLX_PROCESS=$id;"; }
+if printf 'a\0b\n' | grep -qF b 2>/dev/null; then
+	marked() {
+		grep -slF "$(mark)" /proc/[0-9]*/environ 2>/dev/null | sed 's|/proc/\([0-9]*\)/.*|\1|'
+	}
+else # a grep that stops at zero bytes
+	marked() {
+		for f in /proc/[0-9]*/environ; do
+			[ -r "$f" ] || continue
+			case $(tr '\000' '\n' <"$f" 2>/dev/null) in
+			*"$(mark)"*) f=${f#/proc/}; echo "${f%/environ}" ;;
+			esac
+		done
+	}
+fi
+
+# members lists all that has to end: the marked ones, and the session of the program (whoever
+# cleaned its environment), without zombies.
+members() {
+	marked
+	read -r leader 2>/dev/null <"$dir/.dlx/leader" || return 0
+	cat /proc/[0-9]*/stat 2>/dev/null | sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $leader .*/\1/p"
+}
+
+# signal sends one to all members; purge kills until none is left.
+signal() {
+	for p in $(members); do kill -s "$1" "$p" 2>/dev/null; done
+}
+purge() {
+	again=
+	while left=$(members) && [ -n "$left" ]; do
+		[ -z "$again" ] || sleep $short
+		again=1
+		for p in $left; do kill -s KILL "$p" 2>/dev/null; done
+	done
+}
+
+# dismiss ends a watcher, which may not have reached its own session yet.
+dismiss() { kill -s KILL "$1" 2>/dev/null; kill -s KILL -- "-$1" 2>/dev/null; }
+
+# nap sleeps for a decimal number of seconds, rounded up where sleep knows no fractions.
+nap() { sleep "$1" 2>/dev/null || sleep $((${1%.*} + 1)); }
+
+# follow waits for the end of the supervisor of $dir: descriptor 7 ends when nobody holds the
+# FIFO for writing. Opening it through 8 first keeps the opening itself from waiting.
+follow() {
+	exec 8<>"$dir/.dlx/alive" 7<"$dir/.dlx/alive" 8>&-
+	read -r _ <&7
+	exec 7<&-
+}
+
+# claimed waits until whoever made the folder has made the FIFO as well: a moment, or never.
+claimed() {
+	i=0
+	while [ ! -p "$dir/.dlx/alive" ]; do
+		[ -e "$dir/.dlx/exit" ] && return 0
+		i=$((i + 1))
+		[ $i -lt 100 ] || return 1
+		sleep $short
+	done
+}
+
+allowed_cpus() { sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status; }
+
+# each_cpu turns "0-3,8" into lines.
+each_cpu() {
+	echo "$1" | tr ',' '\n' | while IFS=- read -r a b; do
+		[ -n "$a" ] || continue
+		b=${b:-$a}
+		while [ "$a" -le "$b" ]; do echo "$a"; a=$((a + 1)); done
+	done
+}
+
+# probe prints what this machine is, seen from inside. Unknown values are left out.
+probe() {
+	say() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; return 0; }
+	first() { for f; do [ -r "$f" ] && { head -n 1 "$f" 2>/dev/null; return; }; done; }
+	cpu_field() { sed -n "s/^$1[[:space:]]*:[[:space:]]*//p" /proc/cpuinfo 2>/dev/null | head -n 1; }
+
+	say kernel "$(uname -sr)"
+	say architecture "$(uname -m)"
+	say hostname "$(uname -n)"
+	say boot.id "$(first /proc/sys/kernel/random/boot_id)"
+	virt=$(systemd-detect-virt 2>/dev/null)
+	if [ -z "$virt" ]; then
+		virt=none
+		case " $(cpu_field flags) " in *" hypervisor "*) virt=vm ;; esac
+		[ -e /.dockerenv ] && virt=container
+	fi
+	say virtualisation "$virt"
+	say dmi "$(first /sys/class/dmi/id/sys_vendor) $(first /sys/class/dmi/id/product_name)"
+	say cpu.model "$(cpu_field 'model name')"
+	say cpu.online "$(first /sys/devices/system/cpu/online)"
+	say cpu.allowed "$(allowed_cpus)"
+	say memory.kib "$(sed -n 's/^MemTotal:[[:space:]]*\([0-9]*\).*/\1/p' /proc/meminfo)"
+
+	v2=$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null)
+	v1cpu=$(sed -n 's/^[0-9]*:\([^:]*,\)*cpu\(,[^:]*\)*:\(.*\)/\3/p' /proc/self/cgroup 2>/dev/null)
+	v1mem=$(sed -n 's/^[0-9]*:\([^:]*,\)*memory\(,[^:]*\)*:\(.*\)/\3/p' /proc/self/cgroup 2>/dev/null)
+	c=/sys/fs/cgroup
+	if [ -r $c/cgroup.controllers ]; then
+		say cgroup v2
+		say cgroup.cpu.max "$(first "$c$v2/cpu.max" $c/cpu.max)"
+		say cgroup.memory.max "$(first "$c$v2/memory.max" $c/memory.max)"
+	elif [ -d $c/cpu ] || [ -d $c/memory ]; then
+		say cgroup v1
+		say cgroup.cpu.quota "$(first "$c/cpu$v1cpu/cpu.cfs_quota_us" $c/cpu/cpu.cfs_quota_us)"
+		say cgroup.cpu.period "$(first "$c/cpu$v1cpu/cpu.cfs_period_us" $c/cpu/cpu.cfs_period_us)"
+		say cgroup.memory.max "$(first "$c/memory$v1mem/memory.limit_in_bytes" $c/memory/memory.limit_in_bytes)"
+	fi
+	if command -v nvidia-smi >/dev/null 2>&1; then
+		say gpu.uuids "$(nvidia-smi --query-gpu=uuid --format=csv,noheader 2>/dev/null | tr '\n' ',' | sed 's/,$//')"
+		say gpu.models "$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | tr '\n' ',' | sed 's/,$//')"
+		say gpu.driver "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
+	fi
+	say limit.cpus "$pins"
+	say limit.memory "$memory_by"
+}
+
+# record writes the exit record: under another name first, so that no reader sees half of it.
+record() { # CODE STARTED ELAPSED
+	{
+		printf 'code=%s\nstarted=%s\nelapsed=%s\n' "$1" "$2" "$3"
+		if [ -e "$dir/.dlx/late" ]; then echo timedout=1; fi
+		if [ -e "$dir/.dlx/stop" ]; then echo stopped=1; fi
+		echo end=1
+	} >"$dir/.dlx/exit.new"
+	mv -f "$dir/.dlx/exit.new" "$dir/.dlx/exit"
+}
+
+# cage makes a control group with a memory limit, if this machine lets us, and prints its folder.
+cage() {
+	c=/sys/fs/cgroup
+	name=dlx-$$
+	if [ -r $c/cgroup.controllers ]; then
+		v2=$(sed -n 's/^0:://p' /proc/self/cgroup)
+		mkdir "$c$v2/$name" 2>/dev/null || return 1
+		if (echo $(($1 * 1048576)) >"$c$v2/$name/memory.max") 2>/dev/null; then echo "$c$v2/$name"; return 0; fi
+		rmdir "$c$v2/$name" 2>/dev/null
+	elif [ -d $c/memory ]; then
+		v1=$(sed -n 's/^[0-9]*:\([^:]*,\)*memory\(,[^:]*\)*:\(.*\)/\3/p' /proc/self/cgroup)
+		mkdir "$c/memory$v1/$name" 2>/dev/null || return 1
+		if (echo $(($1 * 1048576)) >"$c/memory$v1/$name/memory.limit_in_bytes") 2>/dev/null; then echo "$c/memory$v1/$name"; return 0; fi
+		rmdir "$c/memory$v1/$name" 2>/dev/null
+	fi
+	return 1
+}
+
+# supervise runs the program. Its arguments are ready: $timeout, $gpus, $memory, $pins.
+# Descriptor 9 is the FIFO, 6 wakes the one who started us. Neither reaches the program.
+supervise() {
+	cd "$dir" || exit 5
+	group= memory_by=
+	if [ "$memory" -gt 0 ]; then
+		if group=$(cage "$memory"); then memory_by="cgroup ${memory}MiB"; else memory_by="ulimit ${memory}MiB of addresses"; fi
+	fi
+	probe >probe.new 2>/dev/null
+	mv -f probe.new probe
+
+	pin=
+	[ -z "$pins" ] || pin="taskset -c $pins"
+	visible=
+	if [ "$gpus" -gt 0 ]; then
+		i=1 visible=0
+		while [ $i -lt "$gpus" ]; do visible=$visible,$i; i=$((i + 1)); done
+	fi
+
+	t0=$(now) u0=$(uptime_ns)
+	if [ -e .dlx/stop ]; then
+		record 143 "$t0" 0
+		exit 0
+	fi
+	(
+		exec 6>&- 9>&- </dev/null >stdout 2>stderr
+		if [ -n "$group" ]; then
+			sh -c 'echo $PPID' >"$group/cgroup.procs"
+		elif [ "$memory" -gt 0 ]; then
+			ulimit -v $((memory * 1024))
+		fi
+		[ -z "$visible" ] || export CUDA_VISIBLE_DEVICES="$visible"
+		DLX_PROCESS="$id;"
+		export DLX_PROCESS
+		exec $pin setsid sh .dlx/run
+	) &
+	main=$!
+	echo "$main" >.dlx/leader
+	dog=
+	if [ "$timeout" != 0 ]; then
+		(cd "$home" && exec setsid sh "$me" watch "$id" "$timeout" late </dev/null >/dev/null 2>&1 6>&- 9>&-) &
+		dog=$!
+	fi
+	: >.dlx/started
+	echo up >&6
+	exec 6>&-
+
+	wait "$main" 2>/dev/null
+	code=$?
+	t1=$(now) u1=$(uptime_ns)
+	[ -z "$dog" ] || dismiss "$dog"
+	purge
+	[ -z "$group" ] || rmdir "$group" 2>/dev/null
+	# The wall clock is finer, the time since boot is never set: a difference of more than a
+	# second between them means that somebody set the clock meanwhile.
+	elapsed=$((t1 - t0)) steady=$((u1 - u0)) off=$((t1 - t0 - u1 + u0))
+	if [ $off -gt 1000000000 ] || [ $off -lt -1000000000 ]; then elapsed=$steady; fi
+	record $code "$t0" $elapsed
+	exit 0
+}
+
+verb=${1:-}
+case $verb in
+sum)
+	for tool in sha256sum 'shasum -a 256' 'openssl dgst -sha256 -r'; do
+		command -v "${tool%% *}" >/dev/null 2>&1 || continue
+		set -- "$2" "$($tool "$2")" || exit 5
+		echo "${2%% *}"
+		exit 0
+	done
+	echo 'no sha256sum, shasum or openssl on this machine' >&2
+	exit 5
+	;;
+start | wait | stop | supervise | watch) ;;
+*)
+	echo "unknown verb '$verb'" >&2
+	exit 5
+	;;
+esac
+id=$2
+dir=$procs/$id
+
+case $verb in
+start)
+	bytes=$3 timeout=$4 cpus=$5 gpus=$6 memory=$7 pins=
+	for tool in setsid mkfifo; do
+		command -v $tool >/dev/null 2>&1 || { echo "no $tool on this machine" >&2; exit 5; }
+	done
+	if [ "$cpus" -gt 0 ]; then
+		all=$(each_cpu "$(allowed_cpus)")
+		have=$(echo "$all" | wc -l)
+		if [ "$have" -lt "$cpus" ]; then
+			echo "$cpus CPUs are asked for and the machine allows $((have)) ($(allowed_cpus))" >&2
+			exit 5
+		elif [ "$have" -gt "$cpus" ]; then
+			command -v taskset >/dev/null 2>&1 || { echo "no taskset on this machine to keep to $cpus of $((have)) CPUs" >&2; exit 5; }
+			pins=$(echo "$all" | head -n "$cpus" | tr '\n' ',' | sed 's/,$//')
+		fi
+	fi
+	mkdir -p "$procs" || exit 5
+	new=$procs/.new-$$
+	trap 'rm -f "$new"' EXIT
+	cat >"$new" || exit 5
+	[ "$(wc -c <"$new")" -eq "$bytes" ] || exit 6
+	if mkdir "$dir" 2>/dev/null; then # the claim: only one can make it
+		mkdir "$dir/.dlx" && mv "$new" "$dir/.dlx/run" && mkfifo "$dir/.dlx/alive.new" "$dir/.dlx/up" || exit 5
+		exec 9<>"$dir/.dlx/alive.new" 6<>"$dir/.dlx/up" 5<"$dir/.dlx/up"
+		mv "$dir/.dlx/alive.new" "$dir/.dlx/alive"
+		(trap - EXIT; exec setsid sh "$me" supervise "$id" "$timeout" "$gpus" "$memory" "$pins" </dev/null >/dev/null 2>&1 5<&-) &
+		exec 9>&- 6>&-
+		read -r _ <&5
+	else
+		claimed || exit 3
+		i=0
+		while [ ! -e "$dir/.dlx/started" ] && [ ! -e "$dir/.dlx/exit" ]; do
+			i=$((i + 1))
+			[ $i -lt 600 ] || exit 3
+			sleep $short
+		done
+	fi
+	[ -e "$dir/.dlx/started" ] || [ -e "$dir/.dlx/exit" ] || exit 3
+	;;
+wait)
+	[ -d "$dir" ] || exit 4
+	claimed || exit 3
+	if [ ! -e "$dir/.dlx/exit" ]; then follow; fi
+	[ -e "$dir/.dlx/exit" ] || exit 3
+	cat "$dir/.dlx/exit"
+	;;
+stop)
+	[ -d "$dir" ] || exit 0
+	claimed || exit 0
+	if [ ! -e "$dir/.dlx/exit" ]; then
+		: >"$dir/.dlx/stop"
+		signal TERM
+		signal CONT
+		setsid sh "$me" watch "$id" "$3" kill </dev/null >/dev/null 2>&1 &
+		killer=$!
+		follow
+		dismiss "$killer"
+	fi
+	purge
+	;;
+supervise)
+	timeout=$3 gpus=$4 memory=$5 pins=$6
+	supervise
+	;;
+watch) # a session of its own, killed by whoever needs it no more
+	nap "$3"
+	if [ "$4" = late ]; then
+		: >"$dir/.dlx/late"
+		signal TERM
+		signal CONT
+		sleep 10 # what Kubernetes' 30 s and systemd's 90 s are for services: training saves nothing at its end
+	fi
+	signal KILL
+	;;
+esac
+exit 0
