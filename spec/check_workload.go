@@ -17,13 +17,9 @@ var setByDlx = map[string]string{
 }
 
 // checkFlagName reports whether the workload's program has the flag, and a study may set it.
-func (d *decoder) checkFlagName(n *node, name string) bool {
+func (d *decoder) checkFlagName(at diag.Pos, path, name string) bool {
 	if !flags.Known(d.kind) {
 		return true
-	}
-	at := n.at
-	if n.label.IsValid() && strings.HasSuffix(n.path, name) {
-		at = n.label
 	}
 	if _, ok := flags.Lookup(d.kind, name); !ok {
 		msg := d.kind + " has no flag " + name
@@ -32,11 +28,11 @@ func (d *decoder) checkFlagName(n *node, name string) bool {
 		} else {
 			msg += didYouMean(name, flags.Names(d.kind))
 		}
-		d.errs.Addf(at, n.path, "%s", msg)
+		d.errs.Addf(at, path, "%s", msg)
 		return false
 	}
 	if what, ok := setByDlx[name]; ok {
-		d.errs.Addf(at, n.path, "dlx sets %s itself: %s; remove it", name, what)
+		d.errs.Addf(at, path, "dlx sets %s itself: %s; remove it", name, what)
 		return false
 	}
 	return true
@@ -46,7 +42,7 @@ func (d *decoder) checkFlagName(n *node, name string) bool {
 // what was written.
 func (d *decoder) checkFlagNodes(n *node) {
 	for _, f := range n.fields {
-		if !flagName.MatchString(f.name) || !isScalar(f.node) || !flags.Known(d.kind) || !d.checkFlagName(f.node, f.name) {
+		if !flagName.MatchString(f.name) || !isScalar(f.node) || !flags.Known(d.kind) || !d.checkFlagName(f.node.label, f.node.path, f.name) {
 			continue
 		}
 		flag, _ := flags.Lookup(d.kind, f.name)
@@ -185,7 +181,7 @@ func addModelDefaults(s *Study) {
 			return
 		}
 		bound = "model"
-		w.Bind = append(w.Bind, Binding{Axis: "model", Flag: "model", Pos: values[0].Pos})
+		w.Bind = append(w.Bind, Binding{Axis: "model", Flag: "model"})
 		slices.SortFunc(w.Bind, func(a, b Binding) int { return strings.Compare(a.Axis, b.Axis) })
 	}
 	values, _ = s.values(bound, scope{})
@@ -238,9 +234,12 @@ func (d *decoder) checkBound(s *Study) {
 			done[v.Text] = true
 			for _, p := range flags.CheckFlags(w.Kind, []flags.Setting{{Name: b.Flag, Value: v.Text}}) {
 				if p.Missing == "" {
-					fix := "change the value, or give the flag in per: " + b.Axis + ": " + quote(v.Text) + ": flags: " + flag.Name
-					*d.errs = append(*d.errs, &diag.Error{Pos: v.Pos, Path: "study.axes." + b.Axis, Related: []diag.Pos{b.Pos},
-						Msg: "bound to the flag " + b.Flag + ": " + p.Msg + "; " + fix})
+					e := &diag.Error{Pos: v.Pos, Path: "study.axes." + b.Axis}
+					e.Msg = "bound to the flag " + b.Flag + ": " + p.Msg + "; change the value, or give the flag in per: " + b.Axis + ": " + quoteIfOdd(v.Text) + ": flags: " + flag.Name
+					if b.Pos.IsValid() {
+						e.Related = []diag.Pos{b.Pos}
+					}
+					*d.errs = append(*d.errs, e)
 				}
 			}
 		}

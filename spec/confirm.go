@@ -14,7 +14,7 @@ import (
 // broken, a name that is not defined.
 func (p *pkg) elsewhere(name string, errs *diag.List) {
 	err := p.value.Validate()
-	if err == nil {
+	if err == nil || len(p.blanked) > 0 {
 		return
 	}
 	for _, e := range errors.Errors(err) {
@@ -52,7 +52,7 @@ func (s *source) confirm(ctx context.Context, p *pkg, name string, errs *diag.Li
 	if ctx.Err() != nil {
 		return
 	}
-	inst := s.instance(true, s.tags, false)
+	inst := s.instance(true, s.tags, p.registry)
 	if inst.Err != nil {
 		s.loadErrors(errs, inst)
 		return

@@ -13,7 +13,7 @@ import (
 type decoder struct {
 	errs    *diag.List
 	catalog Catalog
-	refs    []ref // what names an axis, checked when all axes are known
+	refs    []ref  // what names an axis, checked when all axes are known
 	kind    string // of the workload
 }
 
@@ -65,7 +65,7 @@ func (d *decoder) unknown(n *node, known ...string) {
 // need returns a required field, and reports its absence at the struct.
 func (d *decoder) need(n *node, name, form string) *node {
 	f := n.get(name)
-	if f == nil {
+	if f == nil && !n.part {
 		d.atLabel(n, "field %s is missing; write %s: %s", name, name, form)
 	}
 	return f

@@ -45,7 +45,7 @@ func (d *decoder) roles(n *node) []Role {
 		set(&r.MemoryMiB, c.MemoryMiB)
 		set(&r.Finish, c.Finish)
 		set(&r.On, c.On)
-		exits = exits || r.Finish == Exits
+		exits = exits || r.Finish == Exits || r.Count == 0
 		out = append(out, r)
 	}
 	if len(n.fields) > 0 && !exits {
@@ -71,6 +71,10 @@ func (d *decoder) roleChanges(n *node, base []Role) []RoleChange {
 	var out []RoleChange
 	for _, f := range n.fields {
 		if c, ok := d.roleChange(f); ok {
+			added := !slices.ContainsFunc(base, func(r Role) bool { return r.Name == f.name })
+			if fin := defaultFinish(f.name); added && c.Finish == nil && fin != Exits {
+				c.Finish = &fin
+			}
 			out = append(out, c)
 		}
 	}
@@ -89,7 +93,7 @@ func (d *decoder) roleChange(f field) (RoleChange, bool) {
 	}
 	d.unknown(n, roleFields...)
 	c := RoleChange{Name: f.name, Pos: n.label}
-	c.Count = d.optional(n.get("count"), 1)
+	c.Count = d.optional(n.get("count"), 0)
 	c.CPUs = d.optional(n.get("cpus"), 0)
 	c.GPUs = d.optional(n.get("gpus"), 0)
 	c.MemoryMiB = d.optional(n.get("memoryMiB"), 0)

@@ -22,10 +22,10 @@ func (d *decoder) workload(n *node) Workload {
 	}
 	d.unknown(n, workloadFields...)
 	w := Workload{Pos: n.label}
-	if k := n.get("kind"); k == nil {
-		d.atLabel(n, "field kind is missing; start from one of dlx.#CNNBench, dlx.#TFCNN and dlx.#Command: workload: dlx.#CNNBench & {...}")
-	} else {
+	if k := n.get("kind"); k != nil {
 		w.Kind = d.oneOf(k, TFCNN, CNNBench, Command)
+	} else if !n.part {
+		d.atLabel(n, "field kind is missing; start from one of dlx.#CNNBench, dlx.#TFCNN and dlx.#Command: workload: dlx.#CNNBench & {...}")
 	}
 	d.kind = w.Kind
 	d.program(&w, n)
@@ -86,7 +86,7 @@ func (d *decoder) bind(n *node, flags []Setting) []Binding {
 	for _, f := range n.fields {
 		d.refs = append(d.refs, ref{kind: axisNameRef, name: f.name, node: &node{path: f.node.path, at: f.node.label, label: f.node.label}})
 		b := Binding{Axis: f.name, Flag: d.text(f.node), Pos: f.node.label}
-		if b.Flag == "" || !d.checkFlagName(f.node, b.Flag) {
+		if b.Flag == "" || !d.checkFlagName(f.node.at, f.node.path, b.Flag) {
 			continue
 		}
 		for _, s := range flags {
@@ -154,7 +154,7 @@ func (d *decoder) change(n *node, base []Role, more ...string) Override {
 	d.unknown(n, append([]string{"flags", "env", "roles"}, more...)...)
 	o.Flags = d.flags(n.get("flags"))
 	o.Env = d.settings(n.get("env"), `{OMP_NUM_THREADS: "1"}`, envName, "an environment variable: letters, digits and _, no digit first")
-	if len(n.fields) == len(more) {
+	if n.get("flags") == nil && n.get("env") == nil && n.get("roles") == nil && len(n.fields) <= len(more) {
 		d.errorf(n, "changes nothing; write flags, env or roles, or remove it")
 	}
 	o.Roles = d.roleChanges(n.get("roles"), base)

@@ -77,19 +77,19 @@ func (s *source) study(ctx context.Context, o Options) (*Study, error) {
 		if len(errs) == 0 {
 			errs.Addf(p.packageAt(), "", "no field study in package %s; write study: dlx.#Study & {...}", p.inst.PkgName)
 		}
-		return nil, errs.Err()
+		return nil, finish(errs)
 	}
 	d := &decoder{errs: &errs, catalog: o.Catalog}
 	study := d.study(root)
 	if study == nil {
-		return nil, errs.Err()
+		return nil, finish(errs)
 	}
 	d.checkStudy(study, root)
 	if len(errs) == 0 {
 		s.confirm(ctx, p, "study", &errs)
 	}
 	study.Incomplete = len(errs) > 0
-	return study, errs.Err()
+	return study, finish(errs)
 }
 
 // LoadTestbed reads a testbed: a CUE file or folder, or the name of one that lies in the folder
@@ -119,17 +119,17 @@ func (s *source) testbed(ctx context.Context, o Options) (*Testbed, error) {
 		if len(errs) == 0 {
 			errs.Addf(p.packageAt(), "", "no field testbed in this file; write testbed: dlx.#Testbed & {...}")
 		}
-		return nil, errs.Err()
+		return nil, finish(errs)
 	}
 	d := &decoder{errs: &errs, catalog: o.Catalog}
 	tb := d.testbed(root)
 	if tb == nil {
-		return nil, errs.Err()
+		return nil, finish(errs)
 	}
 	if len(errs) == 0 {
 		s.confirm(ctx, p, "testbed", &errs)
 	}
-	return tb, errs.Err()
+	return tb, finish(errs)
 }
 
 // builtinTestbeds are the names of testbeds that need no file.

@@ -24,6 +24,7 @@ type node struct {
 	text   string   // of a scalar: canonical
 	fields []field  // in the order written
 	elems  []*node
+	part   bool // something that belongs to it could not be read: what is missing may be there
 }
 
 type field struct {

@@ -13,7 +13,6 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
-	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/load"
 
 	"dlx.dev/dlx/spec/diag"
@@ -149,6 +148,10 @@ type pkg struct {
 	inst  *build.Instance
 	value cue.Value
 	index *index
+
+	registry bool // the module has dependencies of its own
+
+	blanked map[diag.Pos]bool // names that are not defined, which was reported
 }
 
 // open loads and builds the package without checks. The list has what keeps it from being
@@ -166,7 +169,7 @@ func (s *source) open(ctx context.Context, errs *diag.List) (*pkg, error) {
 		s.loadErrors(errs, inst)
 		return nil, nil
 	}
-	p := &pkg{src: s, inst: inst, index: newIndex(s, inst)}
+	p := &pkg{src: s, inst: inst, index: newIndex(s, inst), registry: registry}
 	if tags := s.checkTags(errs, inst); len(tags) > 0 {
 		p.inst = s.instance(false, tags, registry)
 		if p.inst.Err != nil {
@@ -176,7 +179,7 @@ func (s *source) open(ctx context.Context, errs *diag.List) (*pkg, error) {
 		s.tags = tags
 		p.index = newIndex(s, p.inst)
 	}
-	p.value = cuecontext.New().BuildInstance(p.inst)
+	p.evaluate(errs, registry)
 	return p, nil
 }
 

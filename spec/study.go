@@ -104,7 +104,7 @@ type Workload struct {
 // A Binding gives a flag the value of an axis.
 type Binding struct {
 	Axis, Flag string
-	Pos        diag.Pos
+	Pos        diag.Pos // not valid for the default one, of the axis model to the flag model
 }
 
 // An Override changes flags, environment or roles in the cells that meet Where. Overrides beat

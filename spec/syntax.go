@@ -18,12 +18,18 @@ import (
 func (s *source) loadErrors(errs *diag.List, inst *build.Instance) {
 	var rest []errors.Error
 	before := len(*errs)
+	var syntax errors.Error
 	for _, e := range errors.Errors(inst.Err) {
-		if s.anyPlace(e).IsValid() && !isImport(e) {
-			s.syntaxErrors(errs, e)
+		if in := imported(e); in != nil && s.anyPlace(in).IsValid() { // in a package of the same module
+			syntax = errors.Append(syntax, in)
+		} else if s.anyPlace(e).IsValid() && !isImport(e) {
+			syntax = errors.Append(syntax, e)
 		} else {
 			rest = append(rest, e)
 		}
+	}
+	if syntax != nil {
+		s.syntaxErrors(errs, syntax)
 	}
 	for _, e := range rest {
 		s.loadError(errs, e)
@@ -57,6 +63,18 @@ func (s *source) onlyFile() string {
 	}
 	slices.Sort(names)
 	return filepath.Base(names[0])
+}
+
+// imported is the cause of a failed import, if it has one with a place.
+func imported(e errors.Error) errors.Error {
+	if format, _ := e.Msg(); format != "import failed" {
+		return nil
+	}
+	var in errors.Error
+	if errors.As(errors.Unwrap(e), &in) && in.Position().IsValid() {
+		return in
+	}
+	return nil
 }
 
 func isImport(e errors.Error) bool {
@@ -146,6 +164,9 @@ func (s *source) syntaxErrors(errs *diag.List, err error) {
 		}
 		format, args := e.Msg()
 		msg := cleanText(fmt.Sprintf(format, args...))
+		if want, found, ok := strings.Cut(strings.TrimPrefix(msg, "expected "), ", found "); ok {
+			msg = "found " + found + " where " + want + " is expected"
+		}
 		if strings.HasPrefix(msg, "string literal not terminated") {
 			msg = `a string without its closing quote; write "` // the parser loses its way after it
 			done[at.File] = true
@@ -192,7 +213,7 @@ func unpaired(text []byte, file string) *diag.Error {
 	}
 	closes := map[token.Token]token.Token{token.RBRACE: token.LBRACE, token.RBRACK: token.LBRACK, token.RPAREN: token.LPAREN}
 	var stack []bracket
-	var suspect *bracket   // opened deeper than where it was closed: its own partner is missing
+	var suspect *bracket    // opened deeper than where it was closed: its own partner is missing
 	var closing *diag.Error // closed deeper than where it was opened: the opening one is missing
 	for n := 0; n <= len(text)+1; n++ {
 		pos, tok, _ := sc.Scan()

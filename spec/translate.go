@@ -76,6 +76,13 @@ func (p *pkg) plainGroup(es []errors.Error, path string, at diag.Pos) diag.List 
 				m.Pos, m.Related = places[0], places[1:]
 			}
 		}
+		if strings.HasPrefix(format, "invalid value") {
+			for _, q := range p.places(e) {
+				if q != m.Pos {
+					m.Related = append(m.Related, q)
+				}
+			}
+		}
 		if key := m.Pos.String() + m.Msg; !seen[key] {
 			seen[key] = true
 			out = append(out, m)
@@ -109,10 +116,13 @@ func (p *pkg) places(e errors.Error) []diag.Pos {
 
 // best is where to look first.
 func (p *pkg) best(e errors.Error, at diag.Pos) diag.Pos {
+	format, _ := e.Msg()
+	if strings.HasPrefix(format, "invalid value") && len(p.index.values[pathOf(e)]) > 0 {
+		return at // the value rather than the condition
+	}
 	if q := p.index.pos(e.Position()); q.IsValid() {
 		return q
 	}
-	format, _ := e.Msg()
 	if at.IsValid() && !strings.HasPrefix(format, "field not allowed") {
 		return at
 	}
@@ -121,6 +131,8 @@ func (p *pkg) best(e errors.Error, at diag.Pos) diag.Pos {
 	}
 	return at
 }
+
+const refusedText = "a definition that it is checked against has no such field; correct the name or remove it"
 
 // plainText says a CUE error without CUE's terms.
 func plainText(e errors.Error) string {
@@ -135,9 +147,16 @@ func plainText(e errors.Error) string {
 	switch {
 	case has("conflicting values"):
 		return fmt.Sprintf("two values, %s and %s, where there can be one; remove one of them", s(0), s(1))
+	case has("imported and not used"):
+		return fmt.Sprintf("%s is imported and not used; remove it", s(0))
+	case has("reference %q not found") && s(0) == "dlx":
+		return fmt.Sprintf("dlx is not imported; write import %q below the package clause", SchemaPath)
 	case has("reference %q not found"):
 		return fmt.Sprintf("%q is not defined anywhere; define it, or quote it if a string is meant", s(0))
 	case has("undefined field"):
+		if strings.HasPrefix(s(0), "#") {
+			return fmt.Sprintf("there is no definition %s%s", s(0), didYouMean(s(0), definitions))
+		}
 		return fmt.Sprintf("there is no field %s", s(0))
 	case has("invalid value"):
 		return fmt.Sprintf("%s does not meet the condition %s written for it", s(0), s(1))
@@ -147,7 +166,7 @@ func plainText(e errors.Error) string {
 		has("cannot call non-concrete"), has("invalid interpolation: non-concrete"):
 		return "made from something that has no value yet; give that one a value"
 	case has("field not allowed"):
-		return "a definition that it is checked against has no such field; correct the name or remove it"
+		return refusedText
 	case has("field is required but not present"):
 		return "a definition that it is checked against requires it; write a value"
 	case has("structural cycle"), has("cycle"), has("cyclic"):
@@ -172,8 +191,16 @@ var jargon = strings.NewReplacer(
 	"non-concrete", "missing",
 	"disjunction", "choice",
 	"_|_", "mistake",
+	"'EOF'", "the end of the file",
 	"EOF", "end of file",
+	"'STRING' ", "",
+	"'IDENT' ", "",
+	"'INT' ", "",
+	"'FLOAT' ", "",
 )
+
+// definitions are those of the schema that a study starts from.
+var definitions = []string{"#CNNBench", "#Command", "#Elapsed", "#Metric", "#Study", "#TFCNN", "#Testbed", "#Throughput"}
 
 // cleanText makes one line without CUE's terms of a message that dlx has no words for.
 func cleanText(msg string) string {

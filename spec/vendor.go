@@ -104,7 +104,7 @@ func Init(dir, name string) ([]string, error) {
 		return nil, fmt.Errorf("%q is no name of a study: %s%s", name, dnsLabelForm, suchAs(name))
 	}
 	files := map[string][]byte{
-		filepath.Join(dir, "study.cue"):             starter(name),
+		filepath.Join(dir, "study.cue"):               starter(name),
 		filepath.Join(dir, "testbeds", "mycloud.cue"): embeddedFile("starter/testbed.cue"),
 	}
 	names := make([]string, 0, len(files))

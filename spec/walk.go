@@ -33,7 +33,7 @@ func (p *pkg) tree(name string, errs *diag.List) *node {
 	w := &walker{p, errs}
 	before := len(*errs)
 	n := w.value(v, name, diag.Pos{}, 0)
-	if len(*errs) == before { // whatever the walk did not meet
+	if len(*errs) == before && len(p.blanked) == 0 { // whatever the walk did not meet
 		if err := v.Validate(cue.Concrete(true)); err != nil {
 			w.report(err, name, n.at, false)
 		}
@@ -53,6 +53,7 @@ func (w *walker) value(v cue.Value, path string, up diag.Pos, depth int) *node {
 		return n
 	}
 	v, _ = v.Default()
+	n.part = w.p.isBlank(n, v)
 	switch v.Kind() {
 	case cue.StructKind:
 		w.fields(n, v, depth)
@@ -114,6 +115,9 @@ func (w *walker) written(path string, i int) bool {
 // bad handles a value that is a mistake, holds one, or is not concrete.
 func (w *walker) bad(n *node, v cue.Value, depth int) {
 	err := v.Err()
+	if n.part && err == nil {
+		return
+	}
 	if err == nil {
 		if v.IncompleteKind() == cue.ListKind {
 			w.elems(n, v, depth)
@@ -132,7 +136,7 @@ func (w *walker) bad(n *node, v cue.Value, depth int) {
 	default:
 		n.kind, own = badKind, true
 	}
-	if own {
+	if own && !n.part {
 		w.report(err, n.path, n.at, n.kind != badKind)
 		if n.kind != badKind && len(n.fields)+len(n.elems) == 0 {
 			n.kind = badKind

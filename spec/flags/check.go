@@ -39,6 +39,7 @@ func CheckFlags(kind string, flags []Setting) []FlagProblem {
 	} else {
 		c.standInRules()
 	}
+	c.updateRules()
 	c.commonRules()
 	return c.out
 }
@@ -101,21 +102,28 @@ func (c *checker) commonRules() {
 	}
 }
 
+// updateRules are those between the ways of bringing variables together and the roles.
+func (c *checker) updateRules() {
+	update := c.set["variable_update"]
+	switch update {
+	case "replicated", "independent", "horovod":
+		if c.has("job_name") {
+			c.add("variable_update", "", []string{"job_name"}, "%s cannot have job_name, that is, roles of parameter servers and workers; use distributed_replicated or parameter_server", update)
+		}
+	case "distributed_replicated":
+		if !c.has("job_name") {
+			c.add("variable_update", "job_name", nil, "distributed_replicated needs job_name in each role: ps or worker")
+		}
+		if c.kind == TFCNN && c.set["cross_replica_sync"] == "false" {
+			c.add("cross_replica_sync", "", []string{"variable_update"}, "distributed_replicated needs cross_replica_sync true; remove one of them")
+		}
+	}
+}
+
 func (c *checker) upstreamRules() {
 	update := c.set["variable_update"]
 	with := []string{"variable_update"}
 	switch update {
-	case "replicated", "independent", "horovod":
-		if c.has("job_name") {
-			c.add("variable_update", "", []string{"job_name"}, "%s runs without job_name, that is, with one role that is neither ps nor worker of a ps; use distributed_replicated or parameter_server", update)
-		}
-	case "distributed_replicated":
-		if !c.has("job_name") {
-			c.add("variable_update", "job_name", nil, "distributed_replicated needs job_name, that is, the roles ps and worker")
-		}
-		if c.set["cross_replica_sync"] == "false" {
-			c.add("cross_replica_sync", "", with, "distributed_replicated needs cross_replica_sync true; remove one of them")
-		}
 	case "distributed_all_reduce":
 		if !c.has("controller_host") {
 			c.add("variable_update", "controller_host", nil, "distributed_all_reduce needs controller_host, that is, a role controller")
@@ -145,9 +153,9 @@ func (c *checker) upstreamRules() {
 
 // standInRules refuse what upstream honours and cnnbench would not.
 func (c *checker) standInRules() {
-	for _, name := range []string{"job_name", "ps_hosts", "worker_hosts", "controller_host", "all_reduce_spec"} {
+	for _, name := range []string{"controller_host", "all_reduce_spec"} {
 		if c.has(name) {
-			c.add(name, "", nil, "cnnbench runs as one process, and cannot have %s; remove it", name)
+			c.add(name, "", nil, "cnnbench has no all-reduce, and so no %s; remove it", name)
 		}
 	}
 	for _, name := range []string{"train_dir", "trace_file", "benchmark_log_dir", "benchmark_test_id"} {
@@ -160,12 +168,15 @@ func (c *checker) standInRules() {
 			c.add(name, "", nil, "cnnbench has no %s; write false or remove it", name)
 		}
 	}
-	for _, name := range []string{"task_index", "summary_verbosity", "gpu_memory_frac_for_testing"} {
+	for _, name := range []string{"summary_verbosity", "gpu_memory_frac_for_testing"} {
 		if v := c.set[name]; v != "" && v != "0" {
 			c.add(name, "", nil, "cnnbench has no %s other than 0, and found %s; remove it", name, v)
 		}
 	}
 	if c.set["cross_replica_sync"] == "false" {
-		c.add("cross_replica_sync", "", nil, "devices of one process are always in step; remove cross_replica_sync")
+		c.add("cross_replica_sync", "", nil, "devices and workers of cnnbench are always in step; remove cross_replica_sync")
+	}
+	if c.set["forward_only"] == "true" && c.has("job_name") {
+		c.add("forward_only", "", []string{"job_name"}, "workers that only run forward have nothing to exchange; remove forward_only or job_name")
 	}
 }
