@@ -152,7 +152,7 @@ func planText(w io.Writer, p *plan.Plan, ds []decision, dir string) {
 	for _, f := range fleetDocs(p) {
 		uses := make([]string, len(f.Uses))
 		for i, u := range f.Uses {
-			uses[i] = fmt.Sprintf("%d %s", u.Units, u.Resource)
+			uses[i] = fmt.Sprintf("%s %d", u.Resource, u.Units)
 		}
 		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Name, count(f.Machines, "machine"), count(f.Trials, "trial"), strings.Join(uses, ", "))
 	}

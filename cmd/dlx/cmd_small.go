@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -37,15 +38,25 @@ func newInit() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			for _, f := range files {
-				fmt.Fprintln(cmd.OutOrStdout(), f)
-			}
+			printFiles(cmd.OutOrStdout(), files)
 			fmt.Fprintf(cmd.ErrOrStderr(), "next: dlx plan %s\n", dir)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the study (default: that of the folder)")
 	return cmd
+}
+
+// printFiles lists files as seen from the current folder.
+func printFiles(w io.Writer, files []string) {
+	for _, f := range files {
+		if wd, err := os.Getwd(); err == nil && filepath.IsAbs(f) {
+			if rel, err := filepath.Rel(wd, f); err == nil {
+				f = rel
+			}
+		}
+		fmt.Fprintln(w, f)
+	}
 }
 
 func newVendor() *cobra.Command {
@@ -69,9 +80,7 @@ func newVendor() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			for _, f := range files {
-				fmt.Fprintln(cmd.OutOrStdout(), f)
-			}
+			printFiles(cmd.OutOrStdout(), files)
 			return nil
 		},
 	}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dlx.dev/dlx/executor/journal"
+)
+
+// killStudy notes every start of its program in a file, so that a trial that ran twice shows.
+const killStudy = `package tiny
+
+import "dlx.dev/dlx"
+
+study: dlx.#Study & {
+	name: "tiny"
+	axes: {n: [1, 2, 3], orchestration: ["bm", "vm"]}
+	repeats: 2
+	workload: dlx.#Command & {
+		program: ["sh", "-c", "echo x >> '\(_work)/starts-{n}-{orchestration}'; sleep 0.2; echo rate {n}"]
+		patterns: throughput: "^rate (?P<v>[0-9]+)$"
+	}
+	metrics: throughput: dlx.#Throughput
+}
+_work: string @tag(work)
+`
+
+// dlx starts this program as the command.
+func dlx(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Args = append([]string{"dlx"}, args...)
+	cmd.Dir = dir
+	return cmd
+}
+
+// TestAKilledRunIsContinuedByTheSameCommand kills dlx without warning at several moments of a
+// run, and the run that continues it as well. In the end every trial counts, none ran twice, and
+// nothing is left.
+func TestAKilledRunIsContinuedByTheSameCommand(t *testing.T) {
+	work := t.TempDir()
+	study := filepath.Join(work, "study")
+	if err := os.MkdirAll(study, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", "study"}
+	for _, lines := range []int{1, 2, 3, 2, 4, 5} {
+		killAfter(t, dlx(t, work, args...), lines)
+	}
+	out, err := dlx(t, work, args...).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "12 trials: 12 done") {
+		t.Fatalf("the last run: %v\n%s", err, out)
+	}
+	for n := 1; n <= 3; n++ {
+		for _, o := range []string{"bm", "vm"} {
+			b, err := os.ReadFile(filepath.Join(work, fmt.Sprintf("starts-%d-%s", n, o)))
+			if err != nil || len(b) != len("x\n")*2 {
+				t.Errorf("n=%d on %s: its 2 trials were started %d times (%v)", n, o, len(b)/2, err)
+			}
+		}
+	}
+	observedOnce(t, filepath.Join(work, "run", "journal.jsonl"), 12)
+	if _, err := os.Stat(filepath.Join(work, "run", "state")); err == nil {
+		t.Error("the sandbox left files in its state folder")
+	}
+	nothingRuns(t, work)
+}
+
+// killAfter kills a run when it has printed some lines of progress.
+func killAfter(t *testing.T, cmd *exec.Cmd, lines int) {
+	t.Helper()
+	r, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := bufio.NewScanner(r)
+	for range lines {
+		s.Scan()
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, r)
+	_ = cmd.Wait()
+}
+
+func observedOnce(t *testing.T, path string, want int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	seen := map[string]int{}
+	h := journal.NewHistory()
+	if _, err := journal.Read(f, func(ev journal.Event) error {
+		if ev.Kind == journal.Observed {
+			seen[ev.Step]++
+		}
+		return h.Fold(ev)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != want {
+		t.Errorf("%d trials were observed; want %d", len(seen), want)
+	}
+	for step, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was observed %d times", step, n)
+		}
+	}
+	if o := h.Owned(); len(o) > 0 {
+		t.Errorf("the ledger still knows of %v", o)
+	}
+}
+
+// nothingRuns looks for processes of the sandbox's machines, whose homes lie below dir.
+func nothingRuns(t *testing.T, dir string) {
+	t.Helper()
+	envs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range envs {
+		if filepath.Base(filepath.Dir(e)) == fmt.Sprint(os.Getpid()) {
+			continue
+		}
+		if b, err := os.ReadFile(e); err == nil && strings.Contains(string(b), "HOME="+dir) {
+			t.Errorf("still running: %s", e)
+		}
+	}
+}
