@@ -182,6 +182,7 @@ func inside(at diag.Pos, text []byte) diag.Pos {
 		at.Line = len(lines)
 		at.Col = len(lines[at.Line-1]) + 1
 	}
+	at.Col = min(at.Col, len(lines[at.Line-1])+1)
 	return at
 }
 
@@ -249,6 +250,10 @@ func unpaired(text []byte, file string) *diag.Error {
 				}
 				return neverClosed(top)
 			}
+			if opener := lines[top.pos.Line-1]; !first && top.pos.Line != p.Line && closing == nil &&
+				strings.TrimSpace(opener[top.pos.Col:]) == "" { // amid a line, what a block before it opened
+				closing = missingOpen(lines, p, closes[tok], file)
+			}
 			if first && top.pos.Line != p.Line {
 				if in := indentOf(p.Line); in < top.indent && suspect == nil {
 					suspect = &top
@@ -261,8 +266,10 @@ func unpaired(text []byte, file string) *diag.Error {
 	switch {
 	case bad || len(stack) == 0:
 		return nil
-	case suspect != nil:
+	case suspect != nil && (closing == nil || suspect.pos.Line < closing.Pos.Line):
 		return neverClosed(*suspect)
+	case closing != nil:
+		return closing
 	default:
 		return neverClosed(stack[len(stack)-1])
 	}
