@@ -92,8 +92,10 @@ func (s *Study) axisNames(in scope) []string {
 
 func texts(values []Value) []string {
 	var out []string
+	seen := make(map[string]bool, len(values))
 	for _, v := range values {
-		if !slices.Contains(out, v.Text) {
+		if !seen[v.Text] {
+			seen[v.Text] = true
 			out = append(out, v.Text)
 		}
 	}

@@ -149,7 +149,8 @@ type pkg struct {
 	value cue.Value
 	index *index
 
-	registry bool // the module has dependencies of its own
+	tagMistakes bool // a -t was refused: what it would have set may have no value
+	registry    bool // the module has dependencies of its own
 
 	blanked map[diag.Pos]bool // names that are not defined, which was reported
 }
@@ -170,7 +171,10 @@ func (s *source) open(ctx context.Context, errs *diag.List) (*pkg, error) {
 		return nil, nil
 	}
 	p := &pkg{src: s, inst: inst, index: newIndex(s, inst), registry: registry}
-	if tags := s.checkTags(errs, inst); len(tags) > 0 {
+	before := len(*errs)
+	tags := s.checkTags(errs, inst)
+	p.tagMistakes = len(*errs) > before
+	if len(tags) > 0 {
 		p.inst = s.instance(false, tags, registry)
 		if p.inst.Err != nil {
 			s.loadErrors(errs, p.inst)

@@ -65,13 +65,13 @@ func (s *source) onlyFile() string {
 	return filepath.Base(names[0])
 }
 
-// imported is the cause of a failed import, if it has one with a place.
+// imported is the cause of a failed import, if that lies in the imported package.
 func imported(e errors.Error) errors.Error {
 	if format, _ := e.Msg(); format != "import failed" {
 		return nil
 	}
 	var in errors.Error
-	if errors.As(errors.Unwrap(e), &in) && in.Position().IsValid() {
+	if errors.As(errors.Unwrap(e), &in) && in.Position().IsValid() && in.Position().Filename() != e.Position().Filename() {
 		return in
 	}
 	return nil

@@ -57,12 +57,13 @@ func (s *source) checkTags(errs *diag.List, inst *build.Instance) []string {
 		return nil
 	}
 	tags := s.findTags(inst)
-	var names []string
+	var names, long []string // long: those that take a value
 	for _, t := range tags {
+		long = append(long, t.name)
 		names = append(names, t.name)
 		names = append(names, t.short...)
 	}
-	names = sorted(names)
+	names, long = sorted(names), sorted(long)
 	where := diag.Pos{File: "."}
 	if len(inst.Files) > 0 {
 		where = s.pos(inst.Files[0].Pos())
@@ -78,6 +79,8 @@ func (s *source) checkTags(errs *diag.List, inst *build.Instance) []string {
 			errs.Addf(where, "", "-t %s: a value is missing; write -t %s=VALUE", given, name)
 		case i < 0 && len(names) == 0:
 			errs.Addf(where, "", "-t %s: no field of this study has an attribute @tag(%s); add it to the field that -t is to set", given, name)
+		case i < 0 && isKV:
+			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, knownAnd(name, long))
 		case i < 0:
 			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, knownAnd(name, names))
 		case isKV && !tagFits(tags[i].kind, value):

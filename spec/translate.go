@@ -15,13 +15,10 @@ func pathOf(e errors.Error) string {
 		switch {
 		case s != "" && strings.Trim(s, "0123456789") == "":
 			p += "[" + s + "]"
-		case strings.HasPrefix(s, `"`):
-			if p != "" {
-				p += "."
-			}
-			p += s
+		case p == "":
+			p = s
 		default:
-			p = join(p, s)
+			p += "." + s
 		}
 	}
 	return p
@@ -147,6 +144,10 @@ func plainText(e errors.Error) string {
 	switch {
 	case has("conflicting values"):
 		return fmt.Sprintf("two values, %s and %s, where there can be one; remove one of them", s(0), s(1))
+	case has("builtin package %q undefined"):
+		return fmt.Sprintf("CUE has no package %q; one of the study's own is imported by the path of its module", s(0))
+	case has("package %q imported but not defined"):
+		return fmt.Sprintf("there is no package %q", s(0))
 	case has("imported and not used"):
 		return fmt.Sprintf("%s is imported and not used; remove it", s(0))
 	case has("reference %q not found") && s(0) == "dlx":

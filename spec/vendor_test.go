@@ -74,6 +74,26 @@ func TestVendoredSchemaRefusesMistakesOfForm(t *testing.T) {
 	}
 }
 
+func TestOpenDefinitionsAreThoseOfTheSchema(t *testing.T) {
+	names := func(checking bool) []string {
+		var out []string
+		for file, text := range schemaFiles(checking) {
+			if file == "library.cue" { // in both
+				continue
+			}
+			for line := range strings.Lines(string(text)) {
+				if name, _, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(name, "#") {
+					out = append(out, name)
+				}
+			}
+		}
+		return sorted(out)
+	}
+	if got, want := names(false), names(true); !slices.Equal(got, want) {
+		t.Errorf("open definitions %v; want those of the schema, %v", got, want)
+	}
+}
+
 func TestVendorWritesOnceAndNoticesAge(t *testing.T) {
 	dir := copyStudy(t)
 	if stale, err := VendorCheck(dir); err != nil || len(stale) > 0 {

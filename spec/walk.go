@@ -24,16 +24,13 @@ const maxDepth = 24
 // tree returns the node of a field of the package, or nil when there is none.
 func (p *pkg) tree(name string, errs *diag.List) *node {
 	v := p.value.LookupPath(cue.MakePath(cue.Str(name)))
-	if !v.Exists() && v.Err() == nil {
-		return nil
-	}
-	if _, written := p.index.values[name]; !written && !v.Exists() {
+	if !v.Exists() {
 		return nil
 	}
 	w := &walker{p, errs}
 	before := len(*errs)
 	n := w.value(v, name, diag.Pos{}, 0)
-	if len(*errs) == before && len(p.blanked) == 0 { // whatever the walk did not meet
+	if len(*errs) == before && len(p.blanked) == 0 && !p.tagMistakes { // whatever the walk did not meet
 		if err := v.Validate(cue.Concrete(true)); err != nil {
 			w.report(err, name, n.at, false)
 		}
@@ -115,7 +112,7 @@ func (w *walker) written(path string, i int) bool {
 // bad handles a value that is a mistake, holds one, or is not concrete.
 func (w *walker) bad(n *node, v cue.Value, depth int) {
 	err := v.Err()
-	if n.part && err == nil {
+	if n.part && err == nil || w.p.tagMistakes && len(v.Attributes(cue.ValueAttr)) > 0 {
 		return
 	}
 	if err == nil {
