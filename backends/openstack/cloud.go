@@ -52,7 +52,7 @@ func connect(ctx context.Context, p *Params) (*cloud, error) {
 	}
 	client.HTTPClient = http.Client{Transport: &patient{next: next}}
 	client.UserAgent.Prepend("dlx")
-	c := &cloud{client: client, known: map[string]string{}, secrets: []string{ao.Password, ao.Passcode, ao.ApplicationCredentialSecret, ao.TokenID}}
+	c := &cloud{client: client, known: map[string]string{}, secrets: []string{ao.Password, ao.Passcode, ao.ApplicationCredentialSecret, ao.TokenID, string(p.Secret)}}
 	if err := gopherstack.Authenticate(ctx, client, ao); err != nil {
 		return nil, c.fail(ctx, op, err)
 	}
@@ -71,6 +71,16 @@ func connect(ctx context.Context, p *Params) (*cloud, error) {
 		c.metal.Microversion = ironicVersion
 	}
 	return c, nil
+}
+
+// get decodes an answer into few fields: the typed lists decode everything three times.
+func get(ctx context.Context, c *gophercloud.ServiceClient, q url.Values, into any, path ...string) error {
+	u := c.ServiceURL(path...)
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	_, err := c.Get(ctx, u, into, nil) //nolint:bodyclose // the SDK closes it when it decodes
+	return err
 }
 
 // item is what lists of flavors, images and networks have in common.
@@ -127,7 +137,7 @@ func (c *cloud) flavor(ctx context.Context, name string) (string, error) {
 			if marker != "" {
 				q.Set("marker", marker)
 			}
-			if _, err := c.compute.Get(ctx, c.compute.ServiceURL("flavors", "detail")+"?"+q.Encode(), &page, nil); err != nil {
+			if err := get(ctx, c.compute, q, &page, "flavors", "detail"); err != nil {
 				return nil, err
 			}
 			out = append(out, page.Flavors...)

@@ -3,10 +3,12 @@ package openstack
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/allocations"
@@ -58,7 +60,6 @@ func (o *provider) listMetal(ctx context.Context) (metalView, error) {
 	for _, a := range all {
 		v.allocations[a.ID] = a
 	}
-	m := o.cloud.metal
 	for marker := ""; ; {
 		var page struct {
 			Nodes []*nodeView `json:"nodes"`
@@ -68,7 +69,7 @@ func (o *provider) listMetal(ctx context.Context) (metalView, error) {
 		if marker != "" {
 			q.Set("marker", marker)
 		}
-		if _, err := m.Get(ctx, m.ServiceURL("nodes")+"?"+q.Encode(), &page, nil); err != nil {
+		if err := get(ctx, o.cloud.metal, q, &page, "nodes"); err != nil {
 			return v, o.cloud.fail(ctx, "list nodes", err)
 		}
 		for _, n := range page.Nodes {
@@ -83,7 +84,6 @@ func (o *provider) listMetal(ctx context.Context) (metalView, error) {
 
 func (o *provider) listAllocations(ctx context.Context) ([]*allocationView, error) {
 	var out []*allocationView
-	m := o.cloud.metal
 	for marker := ""; ; {
 		var page struct {
 			Allocations []*allocationView `json:"allocations"`
@@ -93,7 +93,7 @@ func (o *provider) listAllocations(ctx context.Context) ([]*allocationView, erro
 		if marker != "" {
 			q.Set("marker", marker)
 		}
-		if _, err := m.Get(ctx, m.ServiceURL("allocations")+"?"+q.Encode(), &page, nil); err != nil {
+		if err := get(ctx, o.cloud.metal, q, &page, "allocations"); err != nil {
 			return nil, o.cloud.fail(ctx, "list allocations", err)
 		}
 		out = append(out, page.Allocations...)
@@ -215,12 +215,14 @@ func (o *provider) awaitNodes(ctx context.Context, f *fleet, up func(*job)) erro
 				return false, backends.Errorf(faultClass(a.LastError), "allocation "+j.name, "%s", o.cloud.redact(clip(a.LastError)))
 			case a.State != "active" || n == nil:
 			case strings.HasSuffix(n.State, "failed") || n.State == "error":
-				return false, backends.Errorf(backends.Infra, "node "+n.Name+" of "+j.name, "it is in state %q: %s", n.State, o.cloud.redact(clip(n.LastError)))
+				return false, backends.Errorf(faultClass(n.LastError), "node "+n.Name+" of "+j.name, "it is in state %q: %s", n.State, o.cloud.redact(clip(n.LastError)))
 			case n.State == "available" && !asked[id]:
-				if err := o.deploy(ctx, f, j, n); err != nil {
+				switch err := o.deploy(ctx, f, j, n); {
+				case err == nil:
+					asked[id] = true
+				case !conflict(err): // a locked node is asked again
 					return false, err
 				}
-				asked[id] = true
 			case n.State == "active":
 				address, _ := n.Extra["address"].(string)
 				if address == "" {
@@ -266,40 +268,58 @@ func (o *provider) releaseNodes(ctx context.Context, owner backends.Owner, l bac
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	open := map[string]*allocationView{}
+	open, refused := map[string]*allocationView{}, map[string]int{}
 	for _, a := range left {
 		open[a.ID] = a
 	}
+	var mu sync.Mutex // of refused
 	return o.metal.wait(ctx, func(seen metalView) (bool, error) {
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(atOnce)
 		for id, old := range open {
-			a := seen.allocations[id]
-			var n *nodeView
-			if a != nil {
-				n = seen.nodes[a.Node]
-			}
-			var err error
-			switch {
-			case a == nil:
+			if seen.allocations[id] == nil {
 				of := owner
 				if of.Fleet == "" {
 					of.Fleet = old.Extra[keyFleet]
 				}
 				if err := l.Gone(ctx, of, old.object()); err != nil {
-					return false, err
+					return false, errors.Join(g.Wait(), err)
 				}
 				delete(open, id)
-			case n != nil && slices.Contains([]string{"active", "deploy failed", "error", "wait call-back", "rescue failed"}, n.State):
-				err = nodes.ChangeProvisionState(ctx, o.cloud.metal, n.ID, nodes.ProvisionStateOpts{Target: nodes.TargetDeleted}).ExtractErr()
-				err = o.cloud.fail(ctx, "tear down node "+n.Name+" of "+old.Name, err)
-			case n != nil && n.State != "available": // on its way
-			default:
-				err = allocations.Delete(ctx, o.cloud.metal, id).ExtractErr()
-				err = o.cloud.fail(ctx, "delete allocation "+old.Name, err)
+				continue
 			}
-			if err != nil && !notFound(err) && !conflict(err) { // a locked node is asked again
-				return false, err
-			}
+			n := seen.nodes[seen.allocations[id].Node]
+			g.Go(func() error {
+				err := o.letGo(gctx, old, n)
+				if r := refusalOf(err); r == nil || r.status >= http.StatusInternalServerError {
+					return err
+				}
+				// A node that is locked, or in another state than when it was seen, is asked
+				// again at the next look.
+				mu.Lock()
+				defer mu.Unlock()
+				if refused[id]++; refused[id] > releaseTries {
+					return err
+				}
+				return nil
+			})
 		}
-		return len(open) == 0, nil
+		return len(open) == 0, g.Wait()
 	})
+}
+
+// releaseTries is how many looks may find a node that does not let itself be torn down: locks
+// of Ironic pass within its lock retries and a step of a deployment, minutes at most.
+const releaseTries = 60
+
+// letGo asks for the next step on the way of a node out of our hands.
+func (o *provider) letGo(ctx context.Context, a *allocationView, n *nodeView) error {
+	switch {
+	case n != nil && slices.Contains([]string{"active", "deploy failed", "error", "wait call-back", "rescue failed"}, n.State):
+		err := nodes.ChangeProvisionState(ctx, o.cloud.metal, n.ID, nodes.ProvisionStateOpts{Target: nodes.TargetDeleted}).ExtractErr()
+		return o.cloud.fail(ctx, "tear down node "+n.Name+" of "+a.Name, err)
+	case n != nil && n.State != "available": // on its way
+		return nil
+	}
+	return o.cloud.fail(ctx, "delete allocation "+a.Name, allocations.Delete(ctx, o.cloud.metal, a.ID).ExtractErr())
 }

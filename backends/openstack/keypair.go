@@ -27,6 +27,9 @@ func (o *provider) keypair(ctx context.Context, run string) (*keypairs.KeyPair, 
 // ensureKeypair makes the run's keypair unless it is there.
 func (o *provider) ensureKeypair(ctx context.Context, run string, login *key, l backends.Ledger) error {
 	op := "create keypair " + keypairName(run)
+	if o.isPaired(run) {
+		return nil
+	}
 	k, err := o.keypair(ctx, run)
 	if err != nil {
 		return err
@@ -56,7 +59,20 @@ func (o *provider) ensureKeypair(ctx context.Context, run string, login *key, l 
 	if got := strings.Fields(k.PublicKey); len(got) < 2 || got[1] != want[1] {
 		return backends.Errorf(backends.Config, op, "it exists with another key: the run's secret was lost or another user has a run of this name")
 	}
+	o.setPaired(run, true)
 	return nil
+}
+
+func (o *provider) isPaired(run string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.paired[run]
+}
+
+func (o *provider) setPaired(run string, there bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.paired[run] = there
 }
 
 // releaseKeypair removes the run's keypair when nothing of the run is left, here or in the cloud.
@@ -79,6 +95,7 @@ func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Le
 	if err != nil || len(servers) > 0 {
 		return err
 	}
+	o.setPaired(run, false)
 	err = keypairs.Delete(ctx, o.cloud.compute, k.Name, nil).ExtractErr()
 	if err = o.cloud.fail(ctx, "delete keypair "+k.Name, err); err != nil && !notFound(err) {
 		return err

@@ -80,8 +80,7 @@ func (o *provider) list(ctx context.Context, q url.Values) ([]*serverView, error
 			Servers []*serverView `json:"servers"`
 			Links   []any         `json:"servers_links"`
 		}
-		_, err := o.cloud.compute.Get(ctx, o.cloud.compute.ServiceURL("servers", "detail")+"?"+q.Encode(), &page, nil)
-		if err != nil {
+		if err := get(ctx, o.cloud.compute, q, &page, "servers", "detail"); err != nil {
 			return nil, o.cloud.fail(ctx, "list servers", err)
 		}
 		out = append(out, page.Servers...)
@@ -208,6 +207,10 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job) error {
 			return err
 		}
 		j.id = there[i].ID
+	case strings.Contains(err.Error(), "Invalid key_name"):
+		// Somebody removed the keypair under us; the next Provision makes it again.
+		o.setPaired(f.Owner.Run, false)
+		return &backends.Error{Class: backends.Infra, Op: op, Err: err}
 	default:
 		return err
 	}
@@ -264,7 +267,7 @@ func (o *provider) server(ctx context.Context, id string) (*serverView, error) {
 	var out struct {
 		Server *serverView `json:"server"`
 	}
-	_, err := o.cloud.compute.Get(ctx, o.cloud.compute.ServiceURL("servers", id), &out, nil)
+	err := get(ctx, o.cloud.compute, nil, &out, "servers", id)
 	if err = o.cloud.fail(ctx, "show server "+id, err); err != nil {
 		if notFound(err) {
 			return nil, nil
@@ -290,7 +293,7 @@ func (v *serverView) facts(j *job) map[string]string {
 }
 
 // consoleTime bounds asking for the console log, which explains an error and is not one.
-const consoleTime = 20 * time.Second
+const consoleTime = 2 * time.Minute
 
 // bootError says why a server is in ERROR, with the end of its console log if it has one.
 func (o *provider) bootError(ctx context.Context, v *serverView) error {

@@ -68,7 +68,7 @@ func (p *poller[T]) wait(ctx context.Context, check func(T) (done bool, err erro
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-p.ctx.Done():
-			return context.Cause(p.ctx)
+			return context.Cause(p.ctx) //nolint:contextcheck // the provider was closed under its caller
 		}
 		if l.err != nil {
 			if hiccups++; hiccups >= maxHiccups || !backends.ClassOf(l.err).Temporary() {

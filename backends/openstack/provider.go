@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,10 @@ type provider struct {
 
 	making gates // by "run fleet": requests under way, which Release waits for
 	keys   gates // by run: one at a time makes or removes the keypair
+
+	mu     sync.Mutex
+	logins map[string]*key // by run; only so that the same bytes come back, which are salted
+	paired map[string]bool // runs whose keypair is known to be there
 }
 
 // New logs into a cloud and opens it.
@@ -43,7 +48,7 @@ func New(ctx context.Context, p Params) (*backends.Backend, error) {
 	p.Launcher.Dial, p.Launcher.Log = p.Dial, p.Log
 	launcher := ssh.New(p.Launcher)
 	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach}
+	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, logins: map[string]*key{}, paired: map[string]bool{}}
 	o.servers = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listAll, serversChanged)
 	o.metal = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listMetal, metalChanged)
 	return &backends.Backend{
@@ -114,7 +119,7 @@ func (f *fleet) of(service string) []*job {
 
 // makeTime bounds the requests of a Provision that go on after its context has ended: they
 // have arrived or not, and Release has to know.
-const makeTime = 10 * time.Minute
+const makeTime = 30 * time.Minute
 
 // Provision makes the machines of a fleet, or finds them.
 func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]backends.Machine, error) {
@@ -129,7 +134,8 @@ func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 	made := make(chan error, 1)
 	go func() {
 		defer leave()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTime)
+		bounded, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), makeTime,
+			backends.Errorf(backends.Transport, "provision "+req.Owner.Fleet, "the cloud's services have not answered for %v", makeTime))
 		defer cancel()
 		made <- o.make(bounded, ctx, f)
 	}()
@@ -161,6 +167,20 @@ func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 	return out, nil
 }
 
+// loginKey gives the run's login key, the same bytes each time.
+func (o *provider) loginKey(run string) (*key, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k := o.logins[run]; k != nil {
+		return k, nil
+	}
+	k, err := loginKey(o.p.Secret, run)
+	if err == nil {
+		o.logins[run] = k
+	}
+	return k, err
+}
+
 func gateName(o backends.Owner) string { return o.Run + " " + o.Fleet }
 
 // prepare checks a request and finds what it names, before anything is made.
@@ -169,7 +189,7 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 	if err := checkOwner(req.Owner, true); err != nil {
 		return nil, backends.Errorf(backends.Internal, op, "%w", err)
 	}
-	login, err := loginKey(o.p.Secret, req.Owner.Run)
+	login, err := o.loginKey(req.Owner.Run)
 	if err != nil {
 		return nil, backends.Errorf(backends.Internal, op, "%w", err)
 	}

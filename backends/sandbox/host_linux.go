@@ -107,7 +107,7 @@ func pause(pids []int) {
 	if err != nil {
 		return // it is gone
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100) //nolint:gosec // descriptors are small
 }
 

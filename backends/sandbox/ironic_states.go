@@ -117,7 +117,11 @@ func (s *Server) undeployed(n *node) {
 	n.State, n.Instance, n.Allocation = "cleaning", "", ""
 	n.InstanceInfo, n.UserData, n.PublicKey = nil, nil, ""
 	n.Ready = time.Now().Add(s.cfg.DeleteTime)
-	s.later("node "+n.ID, s.cfg.DeleteTime, func() { s.cleaned(n) })
+	if s.cfg.DeleteTime == 0 {
+		n.State, n.Target = "available", ""
+	} else {
+		s.later("node "+n.ID, s.cfg.DeleteTime, func() { s.cleaned(n) })
+	}
 	s.keep()
 }
 

@@ -131,12 +131,12 @@ func checkNetworks(raw json.RawMessage, minor int) string {
 	var list []struct {
 		UUID string `json:"uuid"`
 	}
-	switch text := string(raw); {
-	case text == "" || text == "null":
+	switch string(raw) {
+	case "", "null":
 		if minor >= 37 {
 			return "Invalid input for field/attribute server. 'networks' is a required property"
 		}
-	case text == `"auto"`, text == `"none"`:
+	case `"auto"`, `"none"`:
 	default:
 		if err := json.Unmarshal(raw, &list); err != nil {
 			return "Invalid input for field/attribute networks."
@@ -275,13 +275,16 @@ const pageLimit = 1000
 // listServers is GET /servers and /servers/detail: newest first, with Nova's filters.
 func (s *Server) listServers(w http.ResponseWriter, r *http.Request, minor int) {
 	q := r.URL.Query()
-	fits, err := serverFilter(q, minor)
+	fits, refused := serverFilter(q, minor)
 	limit := pageLimit
-	if l := q.Get("limit"); l != "" && err == nil {
-		limit, err = strconv.Atoi(l)
+	if l := q.Get("limit"); l != "" {
+		var err error
+		if limit, err = strconv.Atoi(l); err != nil {
+			refused = "Invalid input for query parameters limit. Value: " + l + ". Not an integer"
+		}
 	}
-	if err != nil {
-		novaError(w, http.StatusBadRequest, err.Error())
+	if refused != "" {
+		novaError(w, http.StatusBadRequest, refused)
 		return
 	}
 	limit = min(max(limit, 0), pageLimit)
@@ -327,15 +330,15 @@ func (s *Server) listServers(w http.ResponseWriter, r *http.Request, minor int) 
 }
 
 // serverFilter makes a function out of the filters of a query.
-func serverFilter(q url.Values, minor int) (func(*server) bool, error) {
+func serverFilter(q url.Values, minor int) (fits func(*server) bool, refused string) {
 	name, err := regexp.Compile(q.Get("name"))
 	if err != nil {
-		return nil, fmt.Errorf("Invalid filter field: name.")
+		return nil, "Invalid filter field: name."
 	}
 	var since time.Time
 	if c := q.Get("changes-since"); c != "" {
 		if since, err = time.Parse(time.RFC3339, c); err != nil {
-			return nil, fmt.Errorf("Invalid filter field: changes-since.")
+			return nil, "Invalid filter field: changes-since."
 		}
 	}
 	split := func(key string) []string {
@@ -355,7 +358,7 @@ func serverFilter(q url.Values, minor int) (func(*server) bool, error) {
 			(some == nil || slices.ContainsFunc(some, has)) &&
 			(notAll == nil || slices.ContainsFunc(notAll, hasNot)) &&
 			!slices.ContainsFunc(notAny, has)
-	}, nil
+	}, ""
 }
 
 // serverJSON is a server as Nova shows it. The caller holds s.mu.

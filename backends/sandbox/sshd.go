@@ -123,7 +123,7 @@ func (m *machine) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 }
 
 func (m *machine) sftp(ch ssh.Channel) {
-	defer ch.Close()
+	defer func() { _ = ch.Close() }()
 	s, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(m.home))
 	if err != nil {
 		m.log("sandbox: %s: sftp: %v", m.name, err)
@@ -145,7 +145,7 @@ func (m *machine) environment() []string {
 
 // exec runs a command as sshd does: it is over when the program has ended and its output too.
 func (m *machine) exec(ch ssh.Channel, command string) {
-	defer ch.Close()
+	defer func() { _ = ch.Close() }()
 	cmd := exec.Command("/bin/sh", "-c", command) //nolint:noctx // it ends by itself or with its machine, not with a connection
 	cmd.Dir, cmd.Env = m.home, m.environment()
 	cmd.Stdout, cmd.Stderr = ch, ch.Stderr()

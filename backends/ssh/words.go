@@ -15,7 +15,8 @@ func quote(s string) string {
 // isName reports whether a shell can set an environment variable of that name.
 func isName(s string) bool {
 	for i, r := range s {
-		if !(r == '_' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || i > 0 && '0' <= r && r <= '9') {
+		letter := r == '_' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'
+		if digit := '0' <= r && r <= '9'; !letter && (i == 0 || !digit) {
 			return false
 		}
 	}

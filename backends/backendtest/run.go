@@ -1,0 +1,178 @@
+package backendtest
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"dlx.dev/dlx/backends"
+)
+
+// A World makes backends of one kind.
+type World struct {
+	Name    string
+	Virtual bool   // whether New and all that it starts may run in a synctest bubble
+	Skip    string // why the world is not there today; empty: it is
+
+	// New makes a fresh cloud and opens it. It runs in the bubble, and leaves nothing behind
+	// when the test has ended.
+	New func(t *testing.T) *Bed
+}
+
+// A Bed is a fresh backend with the means to test it. Functions that a world cannot offer are nil.
+type Bed struct {
+	Backend *backends.Backend
+
+	Spec json.RawMessage            // of a machine that boots
+	Bad  map[string]json.RawMessage // specs that the cloud refuses, by the word that the error has to name
+
+	// Program gives the arguments of a process that behaves as described.
+	Program func(Program) []string
+	Files   bool // processes can write files, and files can be staged and run
+	Virtual bool // copied from the World
+
+	Reopen  func() *backends.Backend            // what a new process with the same secret would open
+	Left    func() []string                     // what is there though everything was released
+	Fail    func(machine, reason string)        // the next boot of that machine ends so
+	Quota   func(machines int)                  // how many may exist
+	Refuse  func(status, retryAfter, times int) // the next requests for a machine; retryAfter < 0: without the header
+	HangUp  func()                              // the next request for a machine arrives and is not answered
+	Drop    func()                              // all connections to machines break
+	Revoke  func()                              // the login is void
+	Secrets []string                            // texts that may stand in no error and no fact
+}
+
+// A Program says what a process does: these things, in this order.
+type Program struct {
+	Args     []string // printed to stdout, each followed by a zero byte
+	Out, Err string   // printed
+	Bytes    int64    // so many bytes "x" to stdout
+	Env      string   // the value of this variable, printed
+	File     string   // left behind, with Out in it
+	Stubborn bool     // SIGTERM is ignored
+	Children bool     // starts children in sessions and with environments of their own, which would stay for an hour
+	Sleep    float64  // seconds
+	Kill     bool     // dies of SIGKILL
+	Exit     int
+}
+
+// require is the environment variable that forbids skips.
+const require = "DLX_TEST_REQUIRE"
+
+// Run runs all checks against a world.
+func Run(t *testing.T, w World) {
+	t.Helper()
+	t.Run(w.Name, func(t *testing.T) {
+		if w.Skip != "" {
+			skip(t, w.Name, w.Skip)
+		}
+		for _, c := range checks {
+			t.Run(c.name, func(t *testing.T) {
+				one := func(t *testing.T) {
+					b := w.New(t)
+					b.Virtual = w.Virtual
+					if why := c.lacks(b); why != "" {
+						skip(t, w.Name, why)
+					}
+					c.check(t, b)
+					if b.Left == nil || t.Failed() {
+						return
+					}
+					if left := b.Left(); len(left) > 0 {
+						t.Errorf("left behind: %v", left)
+					}
+				}
+				if w.Virtual {
+					synctest.Test(t, one)
+				} else {
+					one(t)
+				}
+			})
+		}
+	})
+}
+
+func skip(t *testing.T, world, why string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv(require), ","), world) {
+		t.Errorf("%s: %s demands it, and it cannot run: %s", world, require, why)
+		return
+	}
+	t.Skipf("%s: %s", world, why)
+}
+
+// check is one promise.
+type check struct {
+	name  string
+	check func(*testing.T, *Bed)
+	needs []need
+}
+
+// need says what a check cannot do without.
+type need struct {
+	what string
+	has  func(*Bed) bool
+}
+
+func (c check) lacks(b *Bed) string {
+	for _, n := range c.needs {
+		if !n.has(b) {
+			return "it has no " + n.what
+		}
+	}
+	return ""
+}
+
+var (
+	reopen = need{"restart", func(b *Bed) bool { return b.Reopen != nil }}
+	fail   = need{"boot failures", func(b *Bed) bool { return b.Fail != nil }}
+	quota  = need{"quota", func(b *Bed) bool { return b.Quota != nil }}
+	refuse = need{"refusals", func(b *Bed) bool { return b.Refuse != nil }}
+	hangUp = need{"lost answers", func(b *Bed) bool { return b.HangUp != nil }}
+	drop   = need{"connections", func(b *Bed) bool { return b.Drop != nil }}
+	revoke = need{"login", func(b *Bed) bool { return b.Revoke != nil }}
+	files  = need{"files", func(b *Bed) bool { return b.Files }}
+	login  = need{"host keys", func(b *Bed) bool { return b.Backend.Launchers["ssh"] != nil }}
+)
+
+// checks is the list. Each begins with an empty cloud and leaves it so.
+var checks = []check{
+	{"provision twice gives the same machines", provisionTwice, nil},
+	{"provision twice at once gives the same machines", provisionTwiceAtOnce, nil},
+	{"owners do not see each other", ownersApart, nil},
+	{"a canceled provision leaves nothing that release does not find", cancelHalfway, nil},
+	{"sixteen fleets at once", sixteen, nil},
+	{"release of nothing, twice, and beside another", releases, nil},
+	{"the ledger knows everything first", ledgerFirst, nil},
+	{"a machine that fails to boot fails at once with the reason", bootFails, []need{fail}},
+	{"no room is capacity", noRoom, []need{fail}},
+	{"quota is quota", quotaIsQuota, []need{quota}},
+	{"unknown names are named", unknownNames, nil},
+	{"a refusal with a time is waited for", refusedForAWhile, []need{refuse}},
+	{"other refusals are temporary errors", refusedForLong, []need{refuse}},
+	{"a lost answer makes no second machine", lostAnswer, []need{hangUp}},
+	{"a void login is renewed", renewed, []need{revoke}},
+	{"no secret in errors and facts", noSecrets, []need{fail, refuse}},
+	{"a new process finds machines and processes", restart, []need{reopen}},
+	{"start twice runs once", startTwice, nil},
+	{"exit codes, signals and times are results", exits, nil},
+	{"elapsed is measured around the process", elapsed, nil},
+	{"a timeout ends a process on the machine", timeout, nil},
+	{"stop ends all of a process", stops, nil},
+	{"stop kills after the grace", stopStubborn, []need{files}},
+	{"waiting ends with its context", waitCanceled, nil},
+	{"unknown processes are not found", unknownProcess, nil},
+	{"output is whole", outputWhole, nil},
+	{"open reads from an offset, and while it is written", openOffset, nil},
+	{"open of what is not there", openMissing, nil},
+	{"files of a process", processFiles, []need{files}},
+	{"arguments and environment arrive as they are", arguments, []need{files}},
+	{"the probe says what the machine is", probe, nil},
+	{"staged files are whole, run, and are sent once", staged, []need{files}},
+	{"a process outlives its connection", outlives, []need{drop}},
+	{"another host key is refused", wrongHostKey, []need{login}},
+	{"many processes on one machine", manyProcesses, nil},
+}

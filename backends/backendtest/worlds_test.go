@@ -1,0 +1,227 @@
+package backendtest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/backendtest"
+	"dlx.dev/dlx/backends/memory"
+	"dlx.dev/dlx/backends/openstack"
+	"dlx.dev/dlx/backends/pipenet"
+	"dlx.dev/dlx/backends/sandbox"
+)
+
+const (
+	server = `{"flavor": "sandbox.small", "image": "sandbox", "network": "sandbox", "user": "sandbox"}`
+	node   = `{"service": "ironic", "resourceClass": "baremetal", "image": "sandbox", "user": "sandbox"}`
+)
+
+var secret = bytes.Repeat([]byte("dlx!"), 8)
+
+func TestMemory(t *testing.T) {
+	backendtest.Run(t, backendtest.World{Name: "memory", Virtual: true, New: func(*testing.T) *backendtest.Bed {
+		var mu sync.Mutex
+		failing := map[string]string{}
+		cloud := memory.New(memory.Config{
+			Boot: func(_ backends.Owner, m backends.MachineRequest) (time.Duration, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				why, ok := failing[m.Name]
+				if !ok {
+					return 90 * time.Second, nil
+				}
+				delete(failing, m.Name)
+				class := backends.Infra
+				if strings.HasPrefix(why, "No valid host") {
+					class = backends.Capacity
+				}
+				return time.Second, backends.Errorf(class, "server "+m.Name, "%s", why)
+			},
+			Run: func(ctx context.Context, _ backends.Machine, p backends.Process, stdout, stderr io.Writer) int {
+				return backendtest.Play(ctx, p.Args, stdout, stderr)
+			},
+		})
+		return &backendtest.Bed{
+			Backend: cloud.Backend(), Spec: json.RawMessage(`{}`), Program: backendtest.Words,
+			Reopen: cloud.Backend,
+			Fail: func(machine, reason string) {
+				mu.Lock()
+				defer mu.Unlock()
+				failing[machine] = reason
+			},
+			Left: func() []string {
+				if n := cloud.Machines(); n > 0 {
+					return []string{fmt.Sprint(n, " machines")}
+				}
+				return nil
+			},
+		}
+	}})
+}
+
+// The same client code and the same cloud, once without sockets and with API latencies of 90
+// seconds, once over loopback.
+
+func TestNovaVirtual(t *testing.T) {
+	backendtest.Run(t, backendtest.World{Name: "nova/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed {
+		return virtual(t, server, 4)
+	}})
+}
+
+func TestIronicVirtual(t *testing.T) {
+	backendtest.Run(t, backendtest.World{Name: "ironic/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed {
+		b := virtual(t, node, 16)
+		b.Quota, b.HangUp = nil, nil // Ironic knows no quota
+		return b
+	}})
+}
+
+func TestNovaLoopback(t *testing.T) {
+	backendtest.Run(t, backendtest.World{Name: "nova/loopback", New: func(t *testing.T) *backendtest.Bed {
+		w := &world{t: t, spec: server, poll: 20 * time.Millisecond}
+		w.cfg = sandbox.Config{State: t.TempDir(), Hosts: 4, BuildTime: 50 * time.Millisecond}
+		return w.bed()
+	}})
+}
+
+func virtual(t *testing.T, spec string, hosts int) *backendtest.Bed {
+	w := &world{t: t, spec: spec, net: &pipenet.Network{}, poll: 2 * time.Second}
+	w.cfg = sandbox.Config{State: t.TempDir(), Hosts: hosts, BuildTime: 90 * time.Second, DeleteTime: 20 * time.Second, Latency: 90 * time.Second,
+		Port: 22, Listen: w.net.Listen}
+	return w.bed()
+}
+
+// world is a sandbox with a provider over it.
+type world struct {
+	t    *testing.T
+	spec string
+	cfg  sandbox.Config
+	net  *pipenet.Network // nil: loopback
+	poll time.Duration
+
+	cloud   *sandbox.Server
+	backend *backends.Backend
+	secrets []string
+}
+
+func (w *world) bed() *backendtest.Bed {
+	w.cfg.Faults = &sandbox.Faults{}
+	w.open()
+	// Not t.Cleanup alone: in a bubble, all goroutines have to end with the test's function,
+	// and its cleanups run in the bubble.
+	w.t.Cleanup(w.close)
+	create := "POST /servers"
+	if w.spec == node {
+		create = "POST /allocations"
+	}
+	return &backendtest.Bed{
+		Backend: w.backend, Spec: json.RawMessage(w.spec), Program: backendtest.Shell, Files: true,
+		Bad:    w.bad(),
+		Reopen: func() *backends.Backend { w.close(); w.open(); return w.backend },
+		Left:   w.left,
+		Fail: func(machine, reason string) {
+			w.cfg.Faults.Boot("*-"+machine, http.StatusInternalServerError, reason, 1)
+		},
+		Quota: func(n int) { w.cloud.SetQuota(sandbox.Quota{Instances: n, Cores: 512, RAM: 512 << 10}) },
+		Refuse: func(status, after, times int) {
+			var header []string
+			if after >= 0 {
+				header = []string{"Retry-After", strconv.Itoa(after)}
+			}
+			w.cfg.Faults.Fail(create, status, `{"overLimit": {"code": 1, "message": "This request was rate-limited. `+strings.Join(w.secrets, " ")+`"}}`, times, header...)
+		},
+		HangUp:  func() { w.cfg.Faults.HangUp(create, 1) },
+		Drop:    func() { w.cloud.DropConnections() },
+		Revoke:  func() { w.cloud.Revoke() },
+		Secrets: w.secrets,
+	}
+}
+
+func (w *world) bad() map[string]json.RawMessage {
+	out := map[string]json.RawMessage{
+		"nosuch-image": json.RawMessage(strings.Replace(w.spec, `"image": "sandbox"`, `"image": "nosuch-image"`, 1)),
+		"nosuch-field": json.RawMessage(strings.Replace(w.spec, `{`, `{"nosuch-field": 1, `, 1)),
+	}
+	if w.spec == server {
+		out["nosuch-flavor"] = json.RawMessage(strings.Replace(w.spec, "sandbox.small", "nosuch-flavor", 1))
+		out["nosuch-network"] = json.RawMessage(strings.Replace(w.spec, `"network": "sandbox"`, `"network": "nosuch-network"`, 1))
+	}
+	return out
+}
+
+func (w *world) open() {
+	w.t.Helper()
+	cfg := w.cfg
+	dial := (&net.Dialer{}).DialContext
+	if w.net != nil {
+		var err error
+		if cfg.Listener, err = w.net.Listen("api:80"); err != nil {
+			w.t.Fatal(err)
+		}
+		dial = w.net.DialContext
+	}
+	s, err := sandbox.Start(w.t.Context(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	user, password, _, _ := s.Credentials()
+	b, err := openstack.New(w.t.Context(), openstack.Params{
+		Auth:     gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
+		Endpoint: gophercloud.EndpointOpts{Region: sandbox.Region},
+		HTTP:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64},
+		Dial:     dial, Secret: secret, SSHPort: s.Port(), PollMin: w.poll, PollMax: 5 * w.poll, Log: w.t.Logf,
+	})
+	if err != nil {
+		w.t.Fatal(errors.Join(err, s.Close()))
+	}
+	w.cloud, w.backend, w.secrets = s, b, []string{password, string(secret)}
+}
+
+func (w *world) close() {
+	if w.cloud == nil {
+		return
+	}
+	if err := errors.Join(w.backend.Close(context.WithoutCancel(w.t.Context())), w.cloud.Close()); err != nil {
+		w.t.Error(err)
+	}
+	w.cloud = nil
+}
+
+// left lists processes, listeners and files.
+func (w *world) left() []string {
+	var out []string
+	if w.net != nil {
+		time.Sleep(time.Hour) // cleaning takes its time
+		for _, a := range w.net.Listening() {
+			if a != "api:80" {
+				out = append(out, "listener "+a)
+			}
+		}
+	}
+	for _, p := range w.cloud.Processes() {
+		out = append(out, fmt.Sprint("process ", p))
+	}
+	files, err := os.ReadDir(w.cfg.State)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, f := range files {
+		out = append(out, "file "+f.Name())
+	}
+	return out
+}
