@@ -2,8 +2,10 @@ package results
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
@@ -73,7 +75,17 @@ func trialOf(p *plan.Plan, h *journal.History, c, n int) Trial {
 		return t
 	}
 	t.State, t.Class, t.Error = journal.Done, "", ""
-	t.Obs, t.Warnings, t.Procs, t.Machines = ev.Observations, ev.Warnings, ev.Procs, ev.Machines
+	t.Warnings, t.Procs, t.Machines = slices.Clone(ev.Warnings), ev.Procs, ev.Machines
+	for _, o := range ev.Observations {
+		switch _, twice := t.Value(o.Metric); {
+		case math.IsNaN(o.Value) || math.IsInf(o.Value, 0):
+			t.Warnings = append(t.Warnings, o.Metric+" is no finite number and does not count")
+		case twice:
+			t.Warnings = append(t.Warnings, o.Metric+" was observed more than once: the first counts")
+		default:
+			t.Obs = append(t.Obs, o)
+		}
+	}
 	return t
 }
 

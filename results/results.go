@@ -45,22 +45,25 @@ type Sample struct {
 	N        int       // len(Values)
 	Missing  int       // repeats that the plan wants and that have no value
 	Center   float64   // the median
-	Lo, Hi   float64   // rank confidence interval; equal to Center where N allows none
-	Level    float64   // confidence of Lo..Hi, 0 where N allows none
-	Mean, SD float64   // arithmetic for costs, harmonic for rates; SD is 0 below two values
+	Lo, Hi   float64   // rank confidence interval of the median; equal to Center where N allows none
+	Level    float64   // confidence of Lo..Hi; 0 where N allows none
+	Mean     float64   // harmonic if Harmonic, else arithmetic
+	Harmonic bool      // the metric is a rate and all values are above 0
+	SD       float64   // with n-1, around the arithmetic mean; 0 below two values
 	Warnings []string  // to be shown with the number
 }
 
 // A Point is one bar of a figure.
 type Point struct {
-	Row, Column string
-	Cell        string // name of the cell; "" if the figure selects none here
-	Sample      Sample
-	Base        *Sample // of the baseline cell; nil without baseline
-	Ratio       float64 // Center / Base.Center; 0 without baseline
-	RatioLo     float64 // Lo / Base.Center .. Hi / Base.Center
-	RatioHi     float64
-	Note        string // why there is no number: excluded, failed, never run; empty if there is one
+	Row, Column      string
+	Cell             string // name of the cell; "" if the figure selects none here
+	Sample           Sample
+	Base             *Sample // of the baseline cell; nil without baseline
+	BaseCell         string  // name of the baseline cell; Cell itself where this bar is the baseline
+	Ratio            float64 // Center / Base.Center; 0 where either is missing or the latter is 0
+	RatioLo, RatioHi float64 // bootstrap interval, see [RatioInterval]; equal to Ratio where there is none
+	RatioLevel       float64 // of RatioLo..RatioHi; 0 where there is none
+	Note             string  // why there is no number, or no ratio; empty if there is all that was asked for
 }
 
 // A Table is a figure with its numbers: Points[r][c] belongs to Rows[r] and Columns[c].

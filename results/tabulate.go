@@ -80,16 +80,18 @@ func valuesOf(p *plan.Plan, cells []int, axis string) []string {
 func point(r *Run, t *Table, cells []int, row, column string) Point {
 	p := r.Plan
 	pt := Point{Row: row, Column: column}
-	i := slices.IndexFunc(cells, func(i int) bool {
-		rv, _ := p.Cells[i].Value(t.Figure.Rows)
-		cv, _ := p.Cells[i].Value(t.Figure.Columns)
-		return rv == row && cv == column
-	})
-	if i < 0 {
+	at := cellsAt(p, t.Figure, cells, row, column)
+	switch len(at) {
+	case 0:
 		pt.Note = "not part of the study"
 		return pt
+	case 1:
+	default: // a plan of a part of the study is not checked for it
+		pt.Note = fmt.Sprintf("would be %d cells, such as %s and %s: restrict the figure's where or block", len(at), p.Cells[at[0]].Name, p.Cells[at[1]].Name)
+		t.Notes = append(t.Notes, row+", "+column+" has no number: "+pt.Note)
+		return pt
 	}
-	cell := cells[i]
+	cell := at[0]
 	pt.Cell = p.Cells[cell].Name
 	var why string
 	pt.Sample, why = sampleOf(r, cell, t.Metric)
@@ -110,23 +112,46 @@ func point(r *Run, t *Table, cells []int, row, column string) Point {
 	return pt
 }
 
+// cellsAt lists the cells of a bar: one, in a figure that is well made.
+func cellsAt(p *plan.Plan, f plan.Figure, cells []int, row, column string) []int {
+	var at []int
+	for _, i := range cells {
+		rv, _ := p.Cells[i].Value(f.Rows)
+		cv, _ := p.Cells[i].Value(f.Columns)
+		if rv == row && cv == column {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
 // ratio sets a point against the cell that differs from it only by the baseline's values.
 func (pt *Point) ratio(r *Run, t *Table, cell int) {
 	p := r.Plan
 	base := slices.IndexFunc(p.Cells, func(c plan.Cell) bool { return isBaseOf(&c, &p.Cells[cell], t.Figure.Baseline) })
+	none := func(why string) {
+		t.Notes = append(t.Notes, pt.Cell+" has no ratio: "+why)
+		if pt.Note == "" {
+			pt.Note = "no ratio: " + why
+		}
+	}
 	if base < 0 {
-		t.Notes = append(t.Notes, pt.Cell+" has no ratio: the study has no baseline cell for it")
+		none("the study has no baseline cell for it")
 		return
 	}
 	s, why := sampleOf(r, base, t.Metric)
-	pt.Base = &s
+	pt.Base, pt.BaseCell = &s, p.Cells[base].Name
 	switch {
 	case s.N == 0:
-		t.Notes = append(t.Notes, pt.Cell+" has no ratio: its baseline "+p.Cells[base].Name+" has no number: "+why)
+		none("its baseline " + pt.BaseCell + " has no number: " + why)
 	case s.Center == 0:
-		t.Notes = append(t.Notes, pt.Cell+" has no ratio: the median of its baseline "+p.Cells[base].Name+" is 0")
-	case pt.Sample.N > 0:
-		pt.Ratio, pt.RatioLo, pt.RatioHi = pt.Sample.Center/s.Center, pt.Sample.Lo/s.Center, pt.Sample.Hi/s.Center
+		none("the median of its baseline " + pt.BaseCell + " is 0")
+	case pt.Sample.N == 0:
+	case base == cell: // a sample against itself is 1, without doubt
+		pt.Ratio, pt.RatioLo, pt.RatioHi = 1, 1, 1
+	default:
+		pt.Ratio = pt.Sample.Center / s.Center
+		pt.RatioLo, pt.RatioHi, pt.RatioLevel = RatioInterval(pt.Sample.Values, s.Values)
 	}
 }
 
@@ -160,14 +185,15 @@ func isBaseOf(b, c *plan.Cell, baseline []plan.Setting) bool {
 	return true
 }
 
-// sampleOf gathers a metric over the repeats of a cell, and says why values are missing.
+// sampleOf gathers a metric over the repeats of a cell that are done, and says why values are
+// missing.
 func sampleOf(r *Run, cell int, m plan.Metric) (Sample, string) {
 	var values []float64
 	var repeats []int
 	var why []string
 	for n := 1; n <= r.Plan.Repeats; n++ {
 		t := r.Trial(cell, n)
-		if o, ok := t.Value(m.Name); ok {
+		if o, ok := t.Value(m.Name); ok && t.State == journal.Done {
 			values, repeats = append(values, o.Value), append(repeats, n)
 			continue
 		}
