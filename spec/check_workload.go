@@ -166,7 +166,7 @@ var upstreamNames = map[string]string{"inceptionv3": "inception3", "inceptionv4"
 // as far as the study does not do so itself.
 func addModelDefaults(s *Study) {
 	w := &s.Workload
-	values, known := s.values("model", scope{})
+	_, known := s.values("model", scope{})
 	if !flags.Known(w.Kind) || !known || slices.ContainsFunc(w.Flags, func(f Setting) bool { return f.Axis == "model" }) {
 		return
 	}
@@ -184,7 +184,7 @@ func addModelDefaults(s *Study) {
 		w.Bind = append(w.Bind, Binding{Axis: "model", Flag: "model"})
 		slices.SortFunc(w.Bind, func(a, b Binding) int { return strings.Compare(a.Axis, b.Axis) })
 	}
-	values, _ = s.values(bound, scope{})
+	values, _ := s.values(bound, scope{})
 	done := map[string]bool{}
 	for _, v := range values {
 		name, ok := upstreamNames[v.Text]

@@ -95,8 +95,9 @@ func quotedForm(n *node) string {
 	switch n.kind {
 	case intKind, floatKind, boolKind:
 		return ": " + strconv.Quote(n.text)
+	default:
+		return ""
 	}
-	return ""
 }
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)

@@ -93,10 +93,10 @@ func (d *decoder) roleChange(f field) (RoleChange, bool) {
 	}
 	d.unknown(n, roleFields...)
 	c := RoleChange{Name: f.name, Pos: n.label}
-	c.Count = d.optional(n.get("count"), 0)
-	c.CPUs = d.optional(n.get("cpus"), 0)
-	c.GPUs = d.optional(n.get("gpus"), 0)
-	c.MemoryMiB = d.optional(n.get("memoryMiB"), 0)
+	c.Count = d.optional(n.get("count"))
+	c.CPUs = d.optional(n.get("cpus"))
+	c.GPUs = d.optional(n.get("gpus"))
+	c.MemoryMiB = d.optional(n.get("memoryMiB"))
 	if fin := n.get("finish"); fin != nil {
 		s := cmp.Or(d.oneOf(fin, Exits, Stopped), defaultFinish(f.name))
 		c.Finish = &s
@@ -109,11 +109,11 @@ func (d *decoder) roleChange(f field) (RoleChange, bool) {
 	return c, true
 }
 
-func (d *decoder) optional(n *node, low int) *int {
+func (d *decoder) optional(n *node) *int {
 	if n == nil {
 		return nil
 	}
-	if v, ok := d.whole(n, low); ok {
+	if v, ok := d.whole(n, 0); ok {
 		return &v
 	}
 	return nil

@@ -78,7 +78,7 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 		o := Orchestration{Name: f.name, Pos: f.node.label}
 		cloud := d.need(f.node, "cloud", `"local"`)
 		o.Cloud = d.text(cloud)
-		backend, known := "", cloudNames(t, root)
+		backend, known := "", cloudNames(root)
 		for _, c := range t.Clouds {
 			if c.Name == o.Cloud {
 				backend = c.Backend
@@ -107,7 +107,7 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 	return out
 }
 
-func cloudNames(t *Testbed, root *node) []string {
+func cloudNames(root *node) []string {
 	var names []string
 	if c := root.get("clouds"); c != nil && c.kind == structKind {
 		for _, f := range c.fields {

@@ -168,7 +168,7 @@ func (s *source) open(ctx context.Context, errs *diag.List) (*pkg, error) {
 	inst := s.instance(false, nil, registry)
 	if inst.Err != nil {
 		s.loadErrors(errs, inst)
-		return nil, nil
+		return nil, nil //nolint:nilerr // it is among errs now
 	}
 	p := &pkg{src: s, inst: inst, index: newIndex(s, inst), registry: registry}
 	before := len(*errs)
@@ -178,7 +178,7 @@ func (s *source) open(ctx context.Context, errs *diag.List) (*pkg, error) {
 		p.inst = s.instance(false, tags, registry)
 		if p.inst.Err != nil {
 			s.loadErrors(errs, p.inst)
-			return nil, nil
+			return nil, nil //nolint:nilerr // it is among errs now
 		}
 		s.tags = tags
 		p.index = newIndex(s, p.inst)

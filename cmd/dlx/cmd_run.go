@@ -73,12 +73,12 @@ func runPlan(ctx context.Context, p *plan.Plan, dir string, o runOptions, stdout
 	sig := watchSignals(ctx, show)
 	defer sig.stop()
 
-	backs, err := openBackends(sig.ctx, p, f)
+	backs, err := openBackends(sig.ctx, p, f) //nolint:contextcheck // derived from ctx, canceled by signals
 	if err != nil {
 		show.finish()
 		return &exitError{exitEnvironment, err}
 	}
-	out, runErr := executor.Execute(sig.ctx, p, executor.Options{
+	out, runErr := executor.Execute(sig.ctx, p, executor.Options{ //nolint:contextcheck // as above
 		Run: f.runID, Dir: dir, Version: version(), Backends: backs.byCloud, Journal: f.journal, History: f.history,
 		Parse: parseTrial, Files: ownFiles(), Jobs: o.jobs, FailFast: o.failFast, Drain: sig.drain, Progress: show.event,
 	})

@@ -37,11 +37,11 @@ type folder struct {
 
 // openFolder takes a run folder for this process: creates it, locks it, reads its journal and
 // writes the plan.
-func openFolder(dir string, p *plan.Plan) (f *folder, err error) {
+func openFolder(dir string, p *plan.Plan) (_ *folder, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, usage(err)
 	}
-	f = &folder{dir: dir, lock: flock.New(filepath.Join(dir, lockFile)), history: journal.NewHistory()}
+	f := &folder{dir: dir, lock: flock.New(filepath.Join(dir, lockFile)), history: journal.NewHistory()}
 	ok, err := f.lock.TryLock()
 	if err != nil {
 		return nil, usage(err)

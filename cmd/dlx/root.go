@@ -47,7 +47,7 @@ func usage(err error) error { return &exitError{exitUsage, err} }
 // Main runs a command line and returns the exit code. Results go to stdout, everything else to
 // stderr.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands get ctx from ExecuteContext
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -44,7 +44,7 @@ const rawHeader = 1
 // formulas and a chart for each figure, the observations, and what is needed to check them.
 func writeWorkbook(w *file, book *results.Book, o *observations) error {
 	b := &workbook{f: excelize.NewFile(), book: book, o: o, pk: newPacker(), caveat: caveats[book.Run.Plan.Caveat]}
-	defer b.f.Close()
+	defer b.f.Close() //nolint:errcheck // nothing is open but temporary files that the system removes
 	var err error
 	if b.s, err = newStyles(b.f); err != nil {
 		return err
