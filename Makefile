@@ -38,7 +38,7 @@ $(LINT):
 	mv $(TOOLS)/tmp/golangci-lint $@
 
 # Packages whose tests take -update.
-GOLDEN = $(shell grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u)
+GOLDEN = $(shell grep -rl --include='*_test.go' '"update", false' . | xargs -n1 dirname | sort -u)
 
 .PHONY: golden
 golden: ## rewrite all goldens; read the diff before you commit it
