@@ -79,8 +79,8 @@ func startPinned(cmd *exec.Cmd, cpus []int) error {
 
 // killMachine kills what carries the machine's mark until none is left, and what works in its
 // folder with an environment that was cleaned. (A person's shell there has a HOME.)
-func killMachine(id, home string) error {
-	mark := []byte(markName + "=" + id)
+func killMachine(home string) error {
+	mark := []byte(markName + "=" + home)
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		pids := find(func(p string) bool {
@@ -113,7 +113,7 @@ func pause(pids []int) {
 
 // processesBelow lists the processes of all machines whose folder is below dir.
 func processesBelow(dir string) []int {
-	home := []byte("HOME=" + filepath.Join(dir, machinesFolder) + "/")
+	home := []byte(markName + "=" + filepath.Join(dir, machinesFolder) + "/")
 	return find(func(p string) bool {
 		return bytes.Contains(environment(p), home) || worksBelow(p, dir)
 	})

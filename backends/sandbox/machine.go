@@ -92,7 +92,7 @@ func (s *Server) destroy(id string) {
 	if m != nil {
 		m.close()
 	}
-	if err := killMachine(id, s.home(id)); err != nil {
+	if err := killMachine(s.home(id)); err != nil {
 		s.cfg.Log("sandbox: %s: %v", id, err)
 	}
 	// What was killed may just have made a file: the second try finds none that could.

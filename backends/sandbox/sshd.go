@@ -132,14 +132,15 @@ func (m *machine) sftp(ch ssh.Channel) {
 	_ = s.Serve()
 }
 
-// markName is the variable by which all processes of a machine are found.
+// markName is the variable by which all processes of a machine are found. Its value is the
+// machine's folder: IDs of nodes are the same in every sandbox of a computer.
 const markName = "DLX_SANDBOX_MACHINE"
 
 func (m *machine) environment() []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + m.home, "USER=" + User, "LOGNAME=" + User, "SHELL=/bin/sh", "LANG=C.UTF-8",
-		markName + "=" + m.id,
+		markName + "=" + m.home,
 	}
 }
 

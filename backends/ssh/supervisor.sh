@@ -29,22 +29,21 @@ case $me in /*) ;; *) me=$home/$me ;; esac
 # fraction: whether sleep takes 0.05. Whole seconds otherwise.
 if sleep 0.01 2>/dev/null; then short=0.05; else short=1; fi
 
-# now prints the wall clock in nanoseconds; uptime the time since boot, which is never set.
-now() {
-	t=$(date +%s%N 2>/dev/null)
-	case $t in
-	*[!0-9]* | '') echo "$(date +%s)000000000" ;;
-	*) if [ ${#t} -gt 15 ]; then echo "$t"; else echo "${t}000000000"; fi ;;
-	esac
-}
+# now prints the wall clock in nanoseconds, of which whole seconds are right where date knows no
+# %N ($fine is empty); uptime_ns the time since boot, which is never set, in steps of 10 ms.
+fine=
+case $(date +%N 2>/dev/null) in *[!0-9]* | '') ;; *) fine=1 ;; esac
+now() { if [ -n "$fine" ]; then date +%s%N; else echo "$(date +%s)000000000"; fi; }
 uptime_ns() {
 	read -r up _ </proc/uptime
 	echo "${up%.*}$(printf '%.9s' "${up#*.}000000000")" | sed 's/^0*\(.\)/\1/'
 }
 
-# marked lists the processes that carry the mark of $id in their environment: the program and
-# all it started, also those in sessions of their own. The mark ends with ';', which no ID holds.
-mark() { echo "DLX_PROCESS=$id;"; }
+# marked lists the processes that carry the mark of $dir in their environment: the program and
+# all it started, also those in sessions of their own. The mark is the whole folder, for other
+# logins, and other sandboxes of one computer, have processes of the same ID; it ends with ';', so
+# that it begins no other.
+mark() { echo "DLX_PROCESS=$dir;"; }
 if printf 'a\0b\n' | grep -qF b 2>/dev/null; then
 	marked() {
 		grep -slF "$(mark)" /proc/[0-9]*/environ 2>/dev/null | sed 's|/proc/\([0-9]*\)/.*|\1|'
@@ -53,7 +52,7 @@ else # a grep that stops at zero bytes
 	marked() {
 		for f in /proc/[0-9]*/environ; do
 			[ -r "$f" ] || continue
-			case $(tr '\000' '\n' <"$f" 2>/dev/null) in
+			case $(tr '\000' '\n' 2>/dev/null <"$f") in
 			*"$(mark)"*) f=${f#/proc/}; echo "${f%/environ}" ;;
 			esac
 		done
@@ -211,6 +210,8 @@ supervise() {
 		while [ $i -lt "$gpus" ]; do visible=$visible,$i; i=$((i + 1)); done
 	fi
 
+	: >stdout
+	: >stderr
 	t0=$(now) u0=$(uptime_ns)
 	if [ -e .dlx/stop ]; then
 		record 143 "$t0" 0
@@ -224,12 +225,16 @@ supervise() {
 			ulimit -v $((memory * 1024))
 		fi
 		[ -z "$visible" ] || export CUDA_VISIBLE_DEVICES="$visible"
-		DLX_PROCESS="$id;"
+		DLX_PROCESS="$dir;"
 		export DLX_PROCESS
 		exec $pin setsid sh .dlx/run
 	) &
 	main=$!
 	echo "$main" >.dlx/leader
+	# Until the mark is on it nobody can find it to stop it: it is not said to have started.
+	until tr '\000' '\n' 2>/dev/null <"/proc/$main/environ" | grep -qxF "$(mark)"; do
+		case $(cat "/proc/$main/stat" 2>/dev/null) in *') Z '* | '') break ;; esac
+	done
 	dog=
 	if [ "$timeout" != 0 ]; then
 		(cd "$home" && exec setsid sh "$me" watch "$id" "$timeout" late </dev/null >/dev/null 2>&1 6>&- 9>&-) &
@@ -248,7 +253,7 @@ supervise() {
 	# The wall clock is finer, the time since boot is never set: a difference of more than a
 	# second between them means that somebody set the clock meanwhile.
 	elapsed=$((t1 - t0)) steady=$((u1 - u0)) off=$((t1 - t0 - u1 + u0))
-	if [ $off -gt 1000000000 ] || [ $off -lt -1000000000 ]; then elapsed=$steady; fi
+	if [ -z "$fine" ] || [ $off -gt 1000000000 ] || [ $off -lt -1000000000 ]; then elapsed=$steady; fi
 	record $code "$t0" $elapsed
 	exit 0
 }
