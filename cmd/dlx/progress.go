@@ -108,7 +108,7 @@ func (s *progress) activity() string {
 	if len(parts) > most {
 		parts = append(parts[:most], fmt.Sprintf("+%d", len(parts)-most))
 	}
-	return strings.Join(parts, "  ")
+	return strings.Join(parts, ", ")
 }
 
 // event takes note of an event of the loop.
@@ -118,7 +118,8 @@ func (s *progress) event(ev journal.Event) {
 	over := false
 	switch ev.Kind {
 	case journal.Started:
-		s.active[fleet] = ev.Step
+		kind, _, _ := strings.Cut(ev.Step, "/")
+		s.active[fleet] = fleet + " " + kind // a trial's name would leave no room for the bar
 	case journal.Ended:
 		delete(s.active, fleet)
 		if over = trial && ev.State == journal.Done; over {
