@@ -52,14 +52,12 @@ func (st *state) role(c *cell, r *role) plan.Role {
 			out.Args = append(out.Args, plan.Arg{Text: fill(a, c)})
 		}
 	}
-	if w.Kind != spec.Command {
-		for _, f := range st.roleFlags(c, r) {
-			a := plan.Arg{Text: "--" + f.Axis + "=" + f.Value.Text}
-			if f.Axis == "data_dir" && c.data != nil && f.Pos == c.data.Pos { // the dataset's own
-				a = plan.Arg{Text: "--data_dir=", Late: &plan.Late{Dataset: "dataset-" + c.data.Name}}
-			}
-			out.Args = append(out.Args, a)
+	for _, f := range st.roleFlags(c, r) {
+		a := plan.Arg{Text: "--" + f.Axis + "=" + f.Value.Text}
+		if f.Axis == "data_dir" && c.data != nil && f.Pos == c.data.Pos { // the dataset's own
+			a = plan.Arg{Text: "--data_dir=", Late: &plan.Late{Dataset: "dataset-" + c.data.Name}}
 		}
+		out.Args = append(out.Args, a)
 	}
 	for _, e := range c.env {
 		out.Env = append(out.Env, plan.Setting{Name: e.Axis, Value: fill(e.Value.Text, c)})

@@ -236,7 +236,7 @@ func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
 	for _, f := range r.flags {
 		s.base(f)
 	}
-	if c.data != nil {
+	if c.data != nil && st.study.Workload.Kind != spec.Command {
 		if _, ok := s["data_dir"]; !ok {
 			s.base(spec.Setting{Axis: "data_dir", Value: spec.Value{Text: cmp.Or(c.data.Path, "generated")}, Pos: c.data.Pos})
 		}

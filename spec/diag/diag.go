@@ -51,12 +51,16 @@ type Error struct {
 	Related []Pos  `json:"related,omitempty"`
 }
 
-// Error is "file:line:column: path: message".
+// Error is "file:line:column: path: message", without the parts that are not there.
 func (e *Error) Error() string {
-	if e.Path == "" {
-		return e.Pos.String() + ": " + e.Msg
+	text := e.Msg
+	if e.Path != "" {
+		text = e.Path + ": " + text
 	}
-	return e.Pos.String() + ": " + e.Path + ": " + e.Msg
+	if e.Pos.File != "" {
+		text = e.Pos.String() + ": " + text
+	}
+	return text
 }
 
 // A List is all mistakes of one pass. Its methods are not for concurrent use.

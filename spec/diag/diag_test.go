@@ -23,7 +23,7 @@ func sample() List {
 func TestErrSortsByPlaceAndDropsRepetitions(t *testing.T) {
 	l := sample()
 	err := l.Err()
-	want := `-: no place
+	want := `no place
 a.cue:2:2: study.x: found 3
 a.cue:10:1: tenth line
 b.cue:2:3: study.name: second file`
