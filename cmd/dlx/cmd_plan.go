@@ -120,10 +120,7 @@ func planJSON(w io.Writer, p *plan.Plan, ds []decision) error {
 		}
 		doc.Cells = append(doc.Cells, cellDoc{c.Name, c.Block, axes, c.Key, p.Fleets[c.Fleet].Name, ds[i].what, ds[i].reason, ds[i].left})
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(doc)
+	return writeJSON(w, doc)
 }
 
 func fleetDocs(p *plan.Plan) []fleetDoc {

@@ -194,10 +194,7 @@ func (s *runSummary) leftText() string {
 }
 
 func (s *runSummary) json(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(s)
+	return writeJSON(w, s)
 }
 
 // maxFailures bounds how many failures the text lists; all are in the workbook's notes.

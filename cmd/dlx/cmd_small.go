@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -111,13 +110,10 @@ func newVet() *cobra.Command {
 				}
 			}
 			if out == "json" {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetEscapeHTML(false)
-				e.SetIndent("", "  ")
 				if all == nil {
 					all = diag.List{}
 				}
-				if err := e.Encode(struct {
+				if err := writeJSON(cmd.OutOrStdout(), struct {
 					Format   int       `json:"format"`
 					Mistakes diag.List `json:"mistakes"`
 				}{1, all}); err != nil {

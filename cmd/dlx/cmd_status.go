@@ -31,10 +31,7 @@ func newStatus() *cobra.Command {
 			}
 			doc := statusOf(args[0], r)
 			if out == "json" {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetEscapeHTML(false)
-				e.SetIndent("", "  ")
-				return e.Encode(doc)
+				return writeJSON(cmd.OutOrStdout(), doc)
 			}
 			return doc.text(cmd.OutOrStdout())
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +115,14 @@ func oneOf(flag, value string, allowed ...string) error {
 		}
 	}
 	return usage(fmt.Errorf("--%s: %q is none of %s", flag, value, strings.Join(allowed, ", ")))
+}
+
+// writeJSON writes one document, indented.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // slashPath makes a path from the command line printable in positions on every system.
