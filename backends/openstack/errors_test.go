@@ -65,7 +65,7 @@ func TestErrorsWithoutAnAnswer(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	classed := backends.Errorf(backends.Quota, "op", "x")
-	if err := c.fail(t.Context(), "op", classed); err != classed {
+	if err := c.fail(t.Context(), "op", classed); !errors.Is(err, classed) {
 		t.Errorf("got %v", err)
 	}
 	why := errors.New("enough")
