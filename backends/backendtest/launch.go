@@ -3,6 +3,8 @@ package backendtest
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -288,7 +290,8 @@ func staged(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
 	local := filepath.Join(t.TempDir(), "tool")
-	if err := os.WriteFile(local, []byte("#!/bin/sh\necho \"I am $0\"\n"), 0o600); err != nil {
+	const tool = "#!/bin/sh\necho \"I am $0\"\n"
+	if err := os.WriteFile(local, []byte(tool), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f := backends.File{Name: "tool", Path: local, Mode: 0o755}
@@ -316,6 +319,12 @@ func staged(t *testing.T, b *Bed) {
 	}
 	if got := text(t, l, m, "p", backends.Stdout, 0); got != "I am "+paths[0]+"\n" {
 		t.Errorf("got %q", got)
+	}
+	// What is there is not read again.
+	sum := sha256.Sum256([]byte(tool))
+	again := backends.File{Name: "tool", Path: local + "-moved", SHA256: hex.EncodeToString(sum[:]), Mode: 0o755}
+	if p, err := l.Stage(t.Context(), m, again); err != nil || p != paths[0] {
+		t.Errorf("a second time: got %s, %v", p, err)
 	}
 	f.SHA256 = strings.Repeat("0", 64)
 	_, err := l.Stage(t.Context(), m, f)

@@ -66,6 +66,7 @@ const require = "DLX_TEST_REQUIRE"
 func Run(t *testing.T, w World) {
 	t.Helper()
 	t.Run(w.Name, func(t *testing.T) {
+		t.Parallel() // with other worlds; the checks of one follow each other
 		if w.Skip != "" {
 			skip(t, w.Name, w.Skip)
 		}

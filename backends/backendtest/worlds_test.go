@@ -34,6 +34,7 @@ const (
 var secret = bytes.Repeat([]byte("dlx!"), 8)
 
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, backendtest.World{Name: "memory", Virtual: true, New: func(*testing.T) *backendtest.Bed {
 		var mu sync.Mutex
 		failing := map[string]string{}
@@ -78,12 +79,14 @@ func TestMemory(t *testing.T) {
 // seconds, once over loopback.
 
 func TestNovaVirtual(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, backendtest.World{Name: "nova/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed {
 		return virtual(t, server, 4)
 	}})
 }
 
 func TestIronicVirtual(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, backendtest.World{Name: "ironic/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed {
 		b := virtual(t, node, 16)
 		b.Quota, b.HangUp = nil, nil // Ironic knows no quota
@@ -92,6 +95,7 @@ func TestIronicVirtual(t *testing.T) {
 }
 
 func TestNovaLoopback(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, backendtest.World{Name: "nova/loopback", New: func(t *testing.T) *backendtest.Bed {
 		w := &world{t: t, spec: server, poll: 20 * time.Millisecond}
 		w.cfg = sandbox.Config{State: t.TempDir(), Hosts: 4, BuildTime: 50 * time.Millisecond}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -298,14 +297,18 @@ const consoleTime = 2 * time.Minute
 // bootError says why a server is in ERROR, with the end of its console log if it has one.
 func (o *provider) bootError(ctx context.Context, v *serverView) error {
 	why := cmp.Or(o.cloud.redact(clip(v.Fault.Message)), "no reason given")
-	text := fmt.Sprintf("it is in state ERROR: %s", strings.TrimSpace(why))
-	cctx, cancel := context.WithTimeout(ctx, consoleTime)
+	return backends.Errorf(faultClass(v.Fault.Message), "server "+v.Name, "it is in state ERROR: %s%s", strings.TrimSpace(why), o.console(ctx, v.ID))
+}
+
+// console gives the end of a server's console log as a part of a sentence, or nothing.
+func (o *provider) console(ctx context.Context, id string) string {
+	ctx, cancel := context.WithTimeout(ctx, consoleTime)
 	defer cancel()
-	console, err := servers.ShowConsoleOutput(cctx, o.cloud.compute, v.ID, servers.ShowConsoleOutputOpts{Length: 5}).Extract()
-	if console = strings.TrimSpace(console); err == nil && console != "" {
-		text += "; the console ends with: " + o.cloud.redact(clip(strings.Join(strings.Fields(console), " ")))
+	text, err := servers.ShowConsoleOutput(ctx, o.cloud.compute, id, servers.ShowConsoleOutputOpts{Length: 5}).Extract()
+	if text = strings.Join(strings.Fields(text), " "); err != nil || text == "" {
+		return ""
 	}
-	return backends.Errorf(faultClass(v.Fault.Message), "server "+v.Name, "%s", text)
+	return "; the console ends with: " + o.cloud.redact(clip(text))
 }
 
 // deleteTries is how often a server that falls into ERROR while it is deleted is deleted again.

@@ -267,7 +267,11 @@ func (o *provider) login(ctx context.Context, j *job) error {
 			if errors.Is(err, ssh.ErrLogin) {
 				class = backends.Config
 			}
-			return backends.Errorf(class, "machine "+j.name, "it is up since %v and cannot be logged into: %w", o.p.Reach, err)
+			said := ""
+			if j.spec.Service == "nova" {
+				said = o.console(ctx, j.id)
+			}
+			return backends.Errorf(class, "machine "+j.name, "it is up since %v and cannot be logged into: %w%s", o.p.Reach, err, said)
 		}
 		select {
 		case <-time.After(pause):
