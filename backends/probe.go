@@ -8,16 +8,17 @@ import (
 )
 
 // ParseProbe reads the Probe of a process: "key=value" lines. A value may hold anything but a
-// line end; a key that comes twice, or a line without '=', is an error.
+// line end, of whichever system; a key that comes twice, or a line without '=', is an error.
 func ParseProbe(r io.Reader) (map[string]string, error) {
 	out := map[string]string{}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20) // a list of GPUs is long, but not a MiB
 	for n := 1; s.Scan(); n++ {
-		key, value, ok := strings.Cut(s.Text(), "=")
+		line := strings.TrimRight(s.Text(), "\r") // the scanner itself takes one off
+		key, value, ok := strings.Cut(line, "=")
 		switch _, twice := out[key]; {
 		case !ok || key == "":
-			return nil, fmt.Errorf("probe: line %d: %q is not key=value", n, s.Text())
+			return nil, fmt.Errorf("probe: line %d: %q is not key=value", n, line)
 		case twice:
 			return nil, fmt.Errorf("probe: line %d: %s twice", n, key)
 		}
