@@ -78,4 +78,4 @@ ci: ## what CI runs
 	$(MAKE) lint
 	$(MAKE) golden-fresh
 	$(MAKE) test
-	$(MAKE) fuzz
+	$(MAKE) fuzz FUZZTIME=3s
