@@ -99,3 +99,18 @@ func TestFaultsHaveAClass(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a proxy or service answers, what is printed of it is one short line of text.
+func FuzzMessageOf(f *testing.F) {
+	f.Add([]byte(`{"badRequest": {"code": 400, "message": "Flavor nosuch could not be found."}}`))
+	f.Add([]byte(`{"error_message": "{\"faultstring\": \"Node\"}"}`))
+	f.Add([]byte(`{"error_message": {"faultstring": "x"}}`))
+	f.Add([]byte("<html><title>502</title>\n<body>Bad Gateway</body>"))
+	f.Add([]byte(`{"errors": [{"detail": "x"}]}`))
+	f.Add([]byte(`{"errors": []}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if got := clip(messageOf(body)); len(got) > maxMessage+len("...") {
+			t.Errorf("got %d bytes", len(got))
+		}
+	})
+}
