@@ -133,7 +133,8 @@ probe() {
 		[ -e /.dockerenv ] && virt=container
 	fi
 	say virtualisation "$virt"
-	say dmi "$(first /sys/class/dmi/id/sys_vendor) $(first /sys/class/dmi/id/product_name)"
+	say dmi.vendor "$(first /sys/class/dmi/id/sys_vendor)"
+	say dmi.product "$(first /sys/class/dmi/id/product_name)"
 	say cpu.model "$(cpu_field 'model name')"
 	say cpu.online "$(first /sys/devices/system/cpu/online)"
 	say cpu.allowed "$(allowed_cpus)"
