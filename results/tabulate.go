@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -83,7 +84,7 @@ func point(r *Run, t *Table, cells []int, row, column string) Point {
 	at := cellsAt(p, t.Figure, cells, row, column)
 	switch len(at) {
 	case 0:
-		pt.Note = "not part of the study"
+		pt.Note = absent(p, t.Figure, row, column)
 		return pt
 	case 1:
 	default: // a plan of a part of the study is not checked for it
@@ -110,6 +111,17 @@ func point(r *Run, t *Table, cells []int, row, column string) Point {
 		pt.ratio(r, t, cell)
 	}
 	return pt
+}
+
+// absent says why the study has no cell for a bar.
+func absent(p *plan.Plan, f plan.Figure, row, column string) string {
+	at := []plan.Condition{{Axis: f.Rows, Values: []string{row}}, {Axis: f.Columns, Values: []string{column}}}
+	for _, x := range p.Excluded {
+		if c := namedCell(x.Cell); excludedFrom(x.Cell, f) && plan.Matches(&c, at) {
+			return "excluded: " + x.Reason
+		}
+	}
+	return "not part of the study"
 }
 
 // cellsAt lists the cells of a bar: one, in a figure that is well made.
@@ -193,7 +205,7 @@ func sampleOf(r *Run, cell int, m plan.Metric) (Sample, string) {
 	var why []string
 	for n := 1; n <= r.Plan.Repeats; n++ {
 		t := r.Trial(cell, n)
-		if o, ok := t.Value(m.Name); ok && t.State == journal.Done {
+		if o, ok := t.Value(m.Name); ok && t.State == journal.Done && !math.IsNaN(o.Value) && !math.IsInf(o.Value, 0) {
 			values, repeats = append(values, o.Value), append(repeats, n)
 			continue
 		}
@@ -218,9 +230,16 @@ func missing(t *Trial, metric string) string {
 	}
 }
 
-// excludedFrom reports whether an excluded cell would have been in the figure. Its name says
-// which values it has.
+// excludedFrom reports whether an excluded cell would have been in the figure.
 func excludedFrom(name string, f plan.Figure) bool {
+	c := namedCell(name)
+	_, row := c.Value(f.Rows)
+	_, column := c.Value(f.Columns)
+	return row && column && (f.Block == "" || f.Block == c.Block) && plan.Matches(&c, f.Where)
+}
+
+// namedCell has the block and the axes that a cell's name says.
+func namedCell(name string) plan.Cell {
 	block, rest, _ := strings.Cut(name, "/")
 	c := plan.Cell{Block: block}
 	for _, s := range strings.Split(rest, ",") {
@@ -228,5 +247,5 @@ func excludedFrom(name string, f plan.Figure) bool {
 			c.Axes = append(c.Axes, plan.Setting{Name: axis, Value: v})
 		}
 	}
-	return (f.Block == "" || f.Block == block) && plan.Matches(&c, f.Where)
+	return c
 }

@@ -31,15 +31,19 @@ func newStyles(f *excelize.File) (s styles, err error) {
 	}
 	three, general := "0.000", "#,##0.00"
 	top := &excelize.Alignment{Vertical: "top", WrapText: true}
+	font := func(f excelize.Font) *excelize.Font {
+		f.Family = "Calibri" // as the cells without a style
+		return &f
+	}
 	for _, x := range []struct {
 		to    *int
 		style excelize.Style
 	}{
-		{&s.title, excelize.Style{Font: &excelize.Font{Bold: true, Size: 16}}},
-		{&s.caveat, excelize.Style{Font: &excelize.Font{Bold: true, Size: 13, Color: "9C0006"}, Fill: solid("FFC7CE")}},
-		{&s.head, excelize.Style{Font: &excelize.Font{Bold: true}, Fill: solid("D9E1F2"), Border: []excelize.Border{{Type: "bottom", Color: "8EA9DB", Style: 1}}, Alignment: top}},
-		{&s.section, excelize.Style{Font: &excelize.Font{Bold: true, Size: 12}}},
-		{&s.link, excelize.Style{Font: &excelize.Font{Color: "0563C1", Underline: "single"}}},
+		{&s.title, excelize.Style{Font: font(excelize.Font{Bold: true, Size: 16})}},
+		{&s.caveat, excelize.Style{Font: font(excelize.Font{Bold: true, Size: 13, Color: "9C0006"}), Fill: solid("FFC7CE")}},
+		{&s.head, excelize.Style{Font: font(excelize.Font{Bold: true}), Fill: solid("D9E1F2"), Border: []excelize.Border{{Type: "bottom", Color: "8EA9DB", Style: 1}}, Alignment: top}},
+		{&s.section, excelize.Style{Font: font(excelize.Font{Bold: true, Size: 12})}},
+		{&s.link, excelize.Style{Font: font(excelize.Font{Color: "0563C1", Underline: "single"})}},
 		{&s.ratio, excelize.Style{CustomNumFmt: &three}},
 		{&s.percent, excelize.Style{NumFmt: 10}},
 		{&s.wrap, excelize.Style{Alignment: top}},
@@ -56,10 +60,12 @@ func newStyles(f *excelize.File) (s styles, err error) {
 // with those.
 type sheet struct {
 	name   string
-	widths []float64 // of the columns, in characters
-	frozen int       // rows that stay on top
-	filter string    // range with filter buttons
+	widths []float64       // of the columns, in characters
+	frozen int             // rows that stay on top
+	height map[int]float64 // of rows, in points, where not left to the program that shows them
+	filter string          // range with filter buttons
 	rows   [][]any
+	last   func() error // called when all rows are written: after that the sheet takes no drawing
 }
 
 func (s *sheet) add(cells ...any) int { // returns the row's number, from 1
@@ -68,9 +74,9 @@ func (s *sheet) add(cells ...any) int { // returns the row's number, from 1
 }
 
 // write writes the sheet through excelize's stream: it alone stores a numeric cached value beside
-// a formula.
-func (b *workbook) write(s *sheet, more func(w *excelize.StreamWriter, row int) (int, error), extra int) error {
-	rows, columns := len(s.rows)+extra, 1
+// a formula. After the sheet's rows come count more, each made by next into the slice it is given.
+func (b *workbook) write(s *sheet, count int, next func(i int, buf []any) []any) error {
+	rows, columns := len(s.rows)+count, 1
 	for _, r := range s.rows {
 		columns = max(columns, len(r))
 	}
@@ -86,17 +92,17 @@ func (b *workbook) write(s *sheet, more func(w *excelize.StreamWriter, row int) 
 	if err := b.f.SetSheetDimension(s.name, "A1:"+corner); err != nil {
 		return err
 	}
+	if s.filter != "" { // before the properties, which it would replace
+		if err := b.f.AutoFilter(s.name, s.filter, nil); err != nil {
+			return err
+		}
+	}
 	landscape, a4, width, height, fit := "landscape", 9, 1, 0, true
 	if err := b.f.SetPageLayout(s.name, &excelize.PageLayoutOptions{Orientation: &landscape, Size: &a4, FitToWidth: &width, FitToHeight: &height}); err != nil {
 		return err
 	}
 	if err := b.f.SetSheetProps(s.name, &excelize.SheetPropsOptions{FitToPage: &fit}); err != nil {
 		return err
-	}
-	if s.filter != "" {
-		if err := b.f.AutoFilter(s.name, s.filter, nil); err != nil {
-			return err
-		}
 	}
 	w, err := b.f.NewStreamWriter(s.name)
 	if err != nil {
@@ -119,20 +125,27 @@ func (b *workbook) write(s *sheet, more func(w *excelize.StreamWriter, row int) 
 	row := 0
 	for _, r := range s.rows {
 		row++
-		if err := setRow(w, row, r); err != nil {
+		if err := setRow(w, row, s.height[row], r); err != nil {
 			return err
 		}
 	}
-	if more != nil {
-		if _, err := more(w, row); err != nil {
+	var buf []any
+	for i := range count {
+		buf = next(i, buf[:0])
+		if err := setRow(w, row+1+i, 0, buf); err != nil {
+			return err
+		}
+	}
+	if s.last != nil {
+		if err := s.last(); err != nil {
 			return err
 		}
 	}
 	return w.Flush()
 }
 
-func setRow(w *excelize.StreamWriter, row int, cells []any) error {
-	if len(cells) == 0 {
+func setRow(w *excelize.StreamWriter, row int, height float64, cells []any) error {
+	if len(cells) == 0 && height == 0 {
 		return nil
 	}
 	at, err := excelize.CoordinatesToCellName(1, row)
@@ -142,13 +155,16 @@ func setRow(w *excelize.StreamWriter, row int, cells []any) error {
 	for i, c := range cells {
 		cells[i] = clean(c)
 	}
-	return w.SetRow(at, cells)
+	return w.SetRow(at, cells, excelize.RowOpts{Height: height})
 }
 
 // clean makes a cell fit for the file: text is valid and short enough, numbers are finite.
 func clean(c any) any {
 	switch v := c.(type) {
 	case string:
+		if v == "" {
+			return nil // an empty cell, not one with an empty text
+		}
 		return fitCell(v)
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
