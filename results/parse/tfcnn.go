@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ var (
 // A Log is what one process of tf_cnn_benchmarks printed.
 type Log struct {
 	Banner    map[string]string
-	Batch     int     // images a step, all devices of the process; 0 if not printed
+	Batch     int     // images a step, all devices of all workers; 0 if not printed
 	PerDevice float64 // images a step and device
 	Steps     []StepLine
 	Totals    []TotalLine
@@ -170,6 +171,9 @@ func readTFCNN(t *Trial) (Reading, error) {
 			r.Invalid = fmt.Sprintf("the totals of synchronous workers differ by %.1f %% (%g to %g images/s): they were not one cluster", 100*(hi-lo)/mean, lo, hi)
 		}
 	}
+	if len(totals) > 1 && alone(flagsOf(t.Cell, first.Role)) {
+		r.Invalid = fmt.Sprintf("%d processes without job_name: each trained alone, and its total is its own", len(totals))
+	}
 	tl := firstLog.Totals[0]
 	obs := func(metric, unit string, v float64, line int, text, how string) {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
@@ -203,8 +207,8 @@ func (l *Log) complete() error {
 	return nil
 }
 
-// contradiction compares what the program says it did with the flags it was given.
-func (l *Log) contradiction(c *plan.Cell, role string) string {
+// flagsOf reads the flags of a role that are known when the trial is planned.
+func flagsOf(c *plan.Cell, role string) map[string]string {
 	flags := map[string]string{}
 	for i := range c.Roles {
 		if c.Roles[i].Name == role {
@@ -215,7 +219,22 @@ func (l *Log) contradiction(c *plan.Cell, role string) string {
 			}
 		}
 	}
-	if want, got := flags["model"], l.Banner["Model"]; want != "" && got != "" && want != got {
+	return flags
+}
+
+// alone reports whether a process with these flags trains by itself, whoever runs beside it: its
+// total is then its own, not that of a cluster.
+func alone(flags map[string]string) bool {
+	return flags["job_name"] == "" && flags["variable_update"] != "horovod"
+}
+
+// printedNames are the names that models print where they differ from those of the flag.
+var printedNames = map[string]string{"lenet": "lenet5"}
+
+// contradiction compares what the program says it did with the flags it was given.
+func (l *Log) contradiction(c *plan.Cell, role string) string {
+	flags := flagsOf(c, role)
+	if want, got := cmp.Or(printedNames[flags["model"]], flags["model"]), l.Banner["Model"]; want != "" && got != "" && want != got {
 		return fmt.Sprintf("model %s was declared, %s was trained", want, got)
 	}
 	if want, err := strconv.ParseFloat(flags["batch_size"], 64); err == nil && want > 0 && l.PerDevice > 0 && want != l.PerDevice {
@@ -224,7 +243,8 @@ func (l *Log) contradiction(c *plan.Cell, role string) string {
 	if want, got := flags["num_batches"], l.Banner["Num batches"]; want != "" && got != "" && want != got {
 		return fmt.Sprintf("%s batches were declared, %s were in effect", want, got)
 	}
-	if want, got := flags["num_gpus"], len(deviceSep.FindAllString(l.Banner["Devices"], -1)); want != "" && got > 0 && want != strconv.Itoa(got) {
+	ofAll := l.Banner["Variables"] == "horovod" || l.Banner["Variables"] == "distributed_all_reduce" // these list the devices of all workers
+	if want, got := flags["num_gpus"], len(deviceSep.FindAllString(l.Banner["Devices"], -1)); !ofAll && want != "" && got > 0 && want != strconv.Itoa(got) {
 		return fmt.Sprintf("%s devices were declared, %d were in effect (%s)", want, got, l.Banner["Devices"])
 	}
 	if want, got := flags["optimizer"], l.Banner["Optimizer"]; want != "" && got != "" && want != got {
