@@ -109,6 +109,71 @@ func TestACellThatTheStudyLacksIsNoBar(t *testing.T) {
 	}
 }
 
+func TestABaselineOfZeroGivesNoRatio(t *testing.T) {
+	r := bars(map[string][]float64{"abm": {1, 1, 1}, "avm": {2, 2, 2}}, true)
+	for n := 1; n <= 3; n++ {
+		r.Trial(0, n).Obs[0].Value = 0
+	}
+	p := Tabulate(r).Tables[0].Points[0][0]
+	if p.Ratio != 0 || p.Sample.Center != 2 || p.Note != "no ratio: the median of its baseline one/model=a,o=bm is 0" {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestAValueThatIsNoNumberIsMissing(t *testing.T) {
+	r := bars(map[string][]float64{"abm": {1, 2, 3}}, false)
+	r.Trial(0, 1).Obs[0].Value, r.Trial(0, 2).Obs[0].Value = math.NaN(), math.Inf(1)
+	s := Tabulate(r).Tables[0].Points[0][0].Sample
+	if s.N != 1 || s.Missing != 2 || s.Center != 3 || !slices.Equal(s.Repeats, []int{3}) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestNumbersOfATrialThatFailedDoNotCount(t *testing.T) {
+	r := bars(map[string][]float64{"abm": {1, 2, 3}}, false)
+	r.Trial(0, 3).State = journal.Failed
+	if s := Tabulate(r).Tables[0].Points[0][0].Sample; s.N != 2 || s.Center != 1.5 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestABarOfSeveralCellsHasNoNumber(t *testing.T) {
+	r := bars(map[string][]float64{"abm": {1, 2, 3}, "bbm": {4, 5, 6}}, false)
+	for i := range r.Plan.Cells {
+		r.Plan.Cells[i].Axes[0].Value = "a"
+	}
+	p := Tabulate(r).Tables[0].Points[0][0]
+	if p.Sample.N != 0 || !strings.Contains(p.Note, "would be 2 cells") {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestAnExcludedBarHasItsReason(t *testing.T) {
+	r := bars(map[string][]float64{"abm": {1, 2, 3}, "avm": {1, 2, 3}, "bbm": {4, 5, 6}}, false)
+	r.Plan.Excluded = []plan.Excluded{{Cell: "one/model=b,o=vm", Reason: "does not boot"}}
+	if p := Tabulate(r).Tables[0].Points[0][0]; p.Note != "excluded: does not boot" {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestWhatIsObservedTwiceCountsOnce(t *testing.T) {
+	p := &plan.Plan{Repeats: 1, Fleets: []plan.Fleet{{Name: "vm-1"}}, Cells: []plan.Cell{{Name: "a", Key: "k"}}}
+	h := journal.NewHistory()
+	err := h.Fold(journal.Event{Kind: journal.Observed, Key: "k", Repeat: 1, Observations: []journal.Observation{
+		{Metric: "rate", Value: 1}, {Metric: "rate", Value: 2}, {Metric: "loss", Value: math.NaN()},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := FromHistory(p, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tr := r.Trial(0, 1); len(tr.Obs) != 1 || tr.Obs[0].Value != 1 || len(tr.Warnings) != 2 {
+		t.Errorf("got %+v", tr)
+	}
+}
+
 func TestRatioIntervals(t *testing.T) {
 	a, b := []float64{12, 11, 13, 12.5, 11.5, 12.2}, []float64{10, 9.5, 10.5, 10.2, 9.8, 10.1}
 	lo, hi, level := RatioInterval(a, b)
