@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,37 +64,42 @@ func stamp(t time.Time) any {
 // probe inside it said.
 func (b *workbook) addMachines(s *sheet, r *results.Run) {
 	type machine struct {
+		fleet  string
 		fact   journal.MachineFact
 		trials int
 	}
 	var all []*machine
-	byName := map[string][]*machine{}
+	byName := map[string][]*machine{} // names are unique in a fleet
 	keys := map[string]bool{}
 	for i := range r.Trials {
+		fleet := r.Plan.Fleets[r.Plan.Cells[r.Trials[i].Cell].Fleet].Name
 		for _, f := range r.Trials[i].Machines {
+			name := fleet + "/" + f.Name
 			for k := range f.Facts {
 				keys[k] = true
 			}
-			list := byName[f.Name]
+			list := byName[name]
 			k := slices.IndexFunc(list, func(m *machine) bool { return m.fact.Host == f.Host && maps.Equal(m.fact.Facts, f.Facts) })
 			if k < 0 {
-				m := &machine{fact: f}
-				all, byName[f.Name], k = append(all, m), append(list, m), len(list)
+				m := &machine{fleet: fleet, fact: f}
+				all, byName[name], k = append(all, m), append(list, m), len(list)
 			}
-			byName[f.Name][k].trials++
+			byName[name][k].trials++
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *machine) int { return strings.Compare(a.fact.Name, b.fact.Name) })
+	slices.SortStableFunc(all, func(a, b *machine) int {
+		return cmp.Or(strings.Compare(a.fleet, b.fleet), strings.Compare(a.fact.Name, b.fact.Name))
+	})
 	s.add()
 	s.add(styled(b.style.section, "Machines, as the provider and the probe inside them say"))
-	head := []any{styled(b.style.head, "machine"), styled(b.style.head, "host"), styled(b.style.head, "trials")}
+	head := []any{styled(b.style.head, "fleet"), styled(b.style.head, "machine"), styled(b.style.head, "host"), styled(b.style.head, "trials")}
 	sorted := slices.Sorted(maps.Keys(keys))
 	for _, k := range sorted {
 		head = append(head, styled(b.style.head, k))
 	}
 	s.add(head...)
 	for _, m := range all {
-		row := []any{m.fact.Name, orNil(m.fact.Host), m.trials}
+		row := []any{m.fleet, m.fact.Name, orNil(m.fact.Host), m.trials}
 		for _, k := range sorted {
 			row = append(row, orNil(m.fact.Facts[k]))
 		}
