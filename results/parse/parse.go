@@ -108,15 +108,19 @@ func lines(r io.Reader, each func(n int, line string)) (skipped int, err error) 
 	var buf []byte
 	for n := 1; ; n++ {
 		buf = buf[:0]
-		long := false
+		begun, long := false, false
 		for {
 			part, more, err := br.ReadLine()
+			if errors.Is(err, io.EOF) && begun {
+				break // a last line without its end that filled the buffer
+			}
 			if errors.Is(err, io.EOF) {
 				return skipped, nil
 			}
 			if err != nil {
 				return skipped, err
 			}
+			begun = true
 			if long = long || len(buf)+len(part) > maxLineBytes; !long {
 				buf = append(buf, part...)
 			}

@@ -2,13 +2,16 @@ package parse
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -165,10 +168,135 @@ func TestAnUnknownParserIsAnError(t *testing.T) {
 	}
 }
 
+func TestElapsedIsOfTheLongestProcessThatExits(t *testing.T) {
+	cell := &plan.Cell{Roles: []plan.Role{{Name: "ps", Finish: plan.Stopped}, {Name: "worker", Finish: plan.Exits}}}
+	proc := func(role string, index int, took time.Duration) journal.Proc {
+		return journal.Proc{Role: role, Index: index, Exit: backends.Exit{Elapsed: took}}
+	}
+	for _, c := range []struct {
+		name  string
+		procs []journal.Proc
+		want  []journal.Observation
+	}{
+		{"no process", nil, nil},
+		{"a server alone has none", []journal.Proc{proc("ps", 0, time.Hour)}, nil},
+		{"a process of a role that the cell lacks has none", []journal.Proc{proc("other", 0, time.Hour)}, nil},
+		{
+			"the server's time is not the trial's",
+			[]journal.Proc{proc("ps", 0, time.Hour), proc("worker", 0, 90*time.Second), proc("worker", 1, 91500*time.Millisecond), proc("worker", 2, time.Second)},
+			[]journal.Observation{{Metric: Elapsed, Value: 91.5, Unit: "s", Role: "worker", Index: 1, How: "clock of the machine, around the process"}},
+		},
+		{
+			"of two that took equally long the first is named",
+			[]journal.Proc{proc("worker", 1, time.Second), proc("worker", 0, time.Second)},
+			[]journal.Observation{{Metric: Elapsed, Value: 1, Unit: "s", Role: "worker", Index: 1, How: "clock of the machine, around the process"}},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if d := cmp.Diff(c.want, elapsed(&Trial{Cell: cell, Procs: c.procs})); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestLinesAreHandedOnWhole(t *testing.T) {
+	type line struct{ N, Len int }
+	const buffer = 64 << 10
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, c := range []struct {
+		name    string
+		in      string
+		want    []line
+		skipped int
+	}{
+		{"no line", "", nil, 0},
+		{"an empty line is a line", "\n\r\n", []line{{1, 0}, {2, 0}}, 0},
+		{"the last line may lack its end", "a\nbc", []line{{1, 1}, {2, 2}}, 0},
+		{"the last line fills the buffer and lacks its end", x(buffer), []line{{1, buffer}}, 0},
+		{"the last line fills the buffer twice and lacks its end", "a\n" + x(2*buffer), []line{{1, 1}, {2, 2 * buffer}}, 0},
+		{"the longest line that is read", x(maxLineBytes) + "\nb\n", []line{{1, maxLineBytes}, {2, 1}}, 0},
+		{"one byte more is skipped, and the next line keeps its number", x(maxLineBytes+1) + "\nb\n", []line{{2, 1}}, 1},
+		{"a last line that is too long and lacks its end", "a\n" + x(maxLineBytes+buffer), []line{{1, 1}}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []line
+			skipped, err := lines(strings.NewReader(c.in), func(n int, s string) { got = append(got, line{n, len(s)}) })
+			if err != nil || skipped != c.skipped {
+				t.Errorf("got %d skipped, %v; want %d", skipped, err, c.skipped)
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestAnErrorInTheMiddleOfTheOutputIsTheReadersError(t *testing.T) {
+	broken := errors.New("broken disk")
+	l, err := ReadTFCNN(io.MultiReader(strings.NewReader("total images/sec: 5.00\n"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) {
+		t.Errorf("got %+v, %v; want %v", l, err, broken)
+	}
+}
+
+func TestOutputThatDidNotComeHomeIsNotFound(t *testing.T) {
+	for _, parser := range []string{"tf_cnn_benchmarks", "pattern"} {
+		t.Run(parser, func(t *testing.T) {
+			_, err := Read(&Trial{
+				Dir:      t.TempDir(),
+				Workload: &plan.Workload{Parser: parser, Patterns: []plan.Pattern{{Metric: "rate", Line: "(?P<v>.)"}}},
+				Cell:     &plan.Cell{Roles: []plan.Role{{Name: "worker", Finish: plan.Exits}}},
+				Procs:    []journal.Proc{{Role: "worker", Index: 3, Files: []journal.FileSum{{Name: "logs/worker-3/stderr"}}}},
+			})
+			if !errors.Is(err, backends.ErrNotFound) || !strings.Contains(err.Error(), "worker-3: stdout") {
+				t.Errorf("got %v; want an error that is %v and names worker-3: stdout", err, backends.ErrNotFound)
+			}
+		})
+	}
+}
+
+func TestALineIsKeptCutAndInUTF8(t *testing.T) {
+	if got := cut(strings.Repeat("ä", textCut)); got != strings.Repeat("ä", textCut/2) {
+		t.Errorf("got %q", got)
+	}
+	if got := cut("x" + strings.Repeat("ä", textCut)); got != "x"+strings.Repeat("ä", textCut/2-1)+"?" {
+		t.Errorf("got %q; want half a letter as ?", got)
+	}
+}
+
+func TestALongLineIsADoubt(t *testing.T) {
+	if got := (&Log{Skipped: 2}).doubts(); len(got) != 1 || !strings.HasPrefix(got[0], "2 lines of output were longer than 1 MiB") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// goldenOutputs hands each output in the goldens to add.
+func goldenOutputs(f *testing.F, add func(out string)) {
+	f.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, a := range ar.Files {
+			if a.Name != "cell" && !strings.HasPrefix(a.Name, "out/") {
+				add(strings.ReplaceAll(string(a.Data), `\r`, "\r"))
+			}
+		}
+	}
+}
+
 func FuzzReadTFCNN(f *testing.F) {
+	goldenOutputs(f, func(out string) { f.Add(out) })
 	f.Add("1\timages/sec: 5157.3 +/- 0.0 (jitter = 0.0)\t4.671\ntotal images/sec: 4833.87\n")
 	f.Add("Batch size:  64 global\n             32.0 per device\nModel:  x\r\n")
 	f.Add("total images/sec: nan\n")
+	f.Add("total images/sec: " + strings.Repeat("9", 400) + ".00\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		l, err := ReadTFCNN(strings.NewReader(in))
 		if err != nil {
@@ -178,10 +306,28 @@ func FuzzReadTFCNN(f *testing.F) {
 		if l.complete() == nil && (len(l.Totals) != 1 || math.IsNaN(l.Totals[0].Value) || l.Totals[0].Value <= 0) {
 			t.Fatalf("complete, with totals %v", l.Totals)
 		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "stdout"), []byte(in), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Read(&Trial{
+			Dir: dir, Workload: &plan.Workload{Parser: "tf_cnn_benchmarks"},
+			Cell:  &plan.Cell{Roles: []plan.Role{{Name: "worker", Finish: plan.Exits, Args: []plan.Arg{{Text: "--batch_size=32"}}}}},
+			Procs: []journal.Proc{{Role: "worker", Files: []journal.FileSum{{Name: "stdout"}}}},
+		})
+		if err == nil && (len(r.Observations) < 2 || r.Observations[0].Metric != "throughput") {
+			t.Fatalf("got %+v without an error; want the throughput first", r)
+		}
+		for _, o := range r.Observations {
+			if math.IsNaN(o.Value) || math.IsInf(o.Value, 0) {
+				t.Fatalf("got %+v; want finite numbers", o)
+			}
+		}
 	})
 }
 
 func FuzzPattern(f *testing.F) {
+	goldenOutputs(f, func(out string) { f.Add(out, `^total images/sec: (?P<v>\S+)$`) })
 	f.Add("rate 12.5\n", `^rate (?P<v>\S+)$`)
 	f.Add("rate nan\n", `(?P<v>.*)`)
 	f.Add("", `(`)

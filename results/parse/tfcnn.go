@@ -21,7 +21,7 @@ const num = `(?:\d+(?:\.\d+)?|nan|inf)`
 
 var (
 	stepRE    = regexp.MustCompile(`^(\d+)\timages/sec: (` + num + `) \+/- (` + num + `) \(jitter = (` + num + `)\)\t(-?` + num + `)(?:\t` + num + `\t` + num + `)?\s*$`)
-	totalRE   = regexp.MustCompile(`^total images/sec: (` + num + `)\s*$`)
+	totalRE   = regexp.MustCompile(`^total images/sec: (\d+\.\d\d|nan|inf)\s*$`) // printed with %.2f: one with fewer digits was cut off
 	batchRE   = regexp.MustCompile(`^Batch size:\s+(\d+) global\s*$`)
 	perDevRE  = regexp.MustCompile(`^\s+(\d+(?:\.\d+)?) per device\s*$`)
 	bannerRE  = regexp.MustCompile(`^(TensorFlow|Model|Dataset|Mode|SingleSess|Num batches|Num epochs|Devices|NUMA bind|Data format|Layout optimizer|RewriterConfig|Optimizer|Variables|AllReduce|Use NCCL|Sync|Staged vars|Horovod on):\s+(.*\S)\s*$`)
