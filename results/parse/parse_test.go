@@ -303,7 +303,10 @@ func FuzzReadTFCNN(f *testing.F) {
 			t.Fatal(err)
 		}
 		_ = l.doubts()
-		if l.complete() == nil && (len(l.Totals) != 1 || math.IsNaN(l.Totals[0].Value) || l.Totals[0].Value <= 0) {
+		if l.complete() != nil {
+			return
+		}
+		if len(l.Totals) != 1 || math.IsNaN(l.Totals[0].Value) || l.Totals[0].Value <= 0 {
 			t.Fatalf("complete, with totals %v", l.Totals)
 		}
 		dir := t.TempDir()
@@ -315,8 +318,8 @@ func FuzzReadTFCNN(f *testing.F) {
 			Cell:  &plan.Cell{Roles: []plan.Role{{Name: "worker", Finish: plan.Exits, Args: []plan.Arg{{Text: "--batch_size=32"}}}}},
 			Procs: []journal.Proc{{Role: "worker", Files: []journal.FileSum{{Name: "stdout"}}}},
 		})
-		if err == nil && (len(r.Observations) < 2 || r.Observations[0].Metric != "throughput") {
-			t.Fatalf("got %+v without an error; want the throughput first", r)
+		if err != nil || len(r.Observations) < 2 || r.Observations[0].Metric != "throughput" {
+			t.Fatalf("got %+v, %v; want the throughput first", r, err)
 		}
 		for _, o := range r.Observations {
 			if math.IsNaN(o.Value) || math.IsInf(o.Value, 0) {
