@@ -55,8 +55,9 @@ type fleetState struct {
 	busy     bool     // a trial runs: fleets are exclusive
 	left     int      // steps that have not ended, but for the release
 	release  int32
-	holds    bool // its capacity is taken
-	wanted   bool // some trial of it has to run
+	first    int32 // the provision
+	holds    bool  // its capacity is taken
+	wanted   bool  // some trial of it has to run
 	machines []backends.Machine
 	staged   map[string][]string // by staging: path on each machine
 }
@@ -112,11 +113,15 @@ func newLoop(p *plan.Plan, o Options, led *ledger) *loop {
 	}
 	for i := range p.Steps {
 		f := &l.fleets[p.Steps[i].Fleet]
-		if p.Steps[i].Kind == plan.Release {
+		switch p.Steps[i].Kind {
+		case plan.Release:
 			f.release = int32(i)
-		} else {
-			f.left++
+			continue
+		case plan.Provision:
+			f.first = int32(i)
+		case plan.Stage, plan.Trial:
 		}
+		f.left++
 	}
 	l.resume()
 	return l
@@ -168,6 +173,8 @@ func (l *loop) reuse(i int32) {
 // run is the loop: start what can start, make it durable, wait for what comes, until nothing
 // runs and nothing can.
 func (l *loop) run(ctx context.Context) error {
+	ctx, stopNow := context.WithCancelCause(ctx) // also when the journal cannot be written
+	defer stopNow(nil)
 	soft, cutShort := context.WithCancelCause(ctx) // for steps that draining cuts short
 	defer cutShort(nil)
 	drain := l.o.Drain
@@ -182,13 +189,10 @@ func (l *loop) run(ctx context.Context) error {
 					go l.perform(ctx, soft, s, l.job(s.step))
 				}
 				l.running += len(l.starts)
-				l.starts = l.starts[:0]
 			} else {
-				cutShort(fatal)
-				for range l.starts { // were never begun
-				}
-				l.starts = l.starts[:0]
+				stopNow(fatal) // what runs cannot be recorded any more: it stays, for the next run to attach to
 			}
+			l.starts = l.starts[:0]
 		}
 		if l.running == 0 {
 			switch {

@@ -121,20 +121,11 @@ func (l *loop) releaseOf(f int) {
 		l.reuse(fs.release)
 		return
 	}
-	if l.out[l.provisionOf(f)].Attempts == 0 && len(l.led.owned(l.p.Fleets[f].Name)) == 0 {
+	if l.out[fs.first].Attempts == 0 && len(l.led.owned(l.p.Fleets[f].Name)) == 0 {
 		l.reuse(fs.release) // it was never provisioned
 		return
 	}
 	l.ready(fs.release)
-}
-
-func (l *loop) provisionOf(f int) int {
-	for i := range l.p.Steps {
-		if s := &l.p.Steps[i]; s.Kind == plan.Provision && int(s.Fleet) == f {
-			return i
-		}
-	}
-	return 0 // a valid plan has one
 }
 
 func (l *loop) ready(i int32) {
