@@ -102,6 +102,11 @@ func finishOf(c *plan.Cell, role string) string {
 // worse than none.
 const maxLineBytes = 1 << 20
 
+// skippedText is the doubt about output that was not read in full.
+func skippedText(n int) string {
+	return fmt.Sprintf("%d lines of output were longer than 1 MiB and were not read", n)
+}
+
 // lines hands each line of a file, without its end, to each. It returns how many were too long.
 func lines(r io.Reader, each func(n int, line string)) (skipped int, err error) {
 	br := bufio.NewReaderSize(r, 64<<10)

@@ -340,9 +340,25 @@ func FuzzPattern(f *testing.F) {
 			t.Fatal(err)
 		}
 		tr := &Trial{Dir: dir}
-		o, err := tr.lastMatch(&journal.Proc{Files: []journal.FileSum{{Name: "x/../stdout"}}}, plan.Pattern{Metric: "m", Line: pattern})
+		o, _, err := tr.lastMatch(&journal.Proc{Files: []journal.FileSum{{Name: "x/../stdout"}}}, plan.Pattern{Metric: "m", Line: pattern})
 		if err == nil && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0) || o.Line < 1) {
 			t.Fatalf("got %+v", o)
 		}
 	})
+}
+
+func TestALineThatAPatternCouldNotSeeIsADoubt(t *testing.T) {
+	dir := t.TempDir()
+	out := "rate 1\nrate 2 " + strings.Repeat("x", maxLineBytes) + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "stdout"), []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(&Trial{
+		Dir: dir, Workload: &plan.Workload{Parser: "pattern", Patterns: []plan.Pattern{{Metric: "rate", Line: `^rate (?P<v>\d+)`}}},
+		Cell:  &plan.Cell{Roles: []plan.Role{{Name: "w", Finish: plan.Exits}}},
+		Procs: []journal.Proc{{Role: "w", Files: []journal.FileSum{{Name: "x/../stdout"}}}},
+	})
+	if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "1 lines of output were longer than 1 MiB") {
+		t.Errorf("got %+v, %v; want a doubt about the line that was not read", r, err)
+	}
 }

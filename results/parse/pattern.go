@@ -24,9 +24,12 @@ func readPatterns(t *Trial) (Reading, error) {
 			if pat.Metric == Elapsed {
 				continue
 			}
-			o, err := t.lastMatch(p, pat)
+			o, skipped, err := t.lastMatch(p, pat)
 			if err != nil {
 				return r, err
+			}
+			if skipped > 0 {
+				r.Warnings = []string{skippedText(skipped)} // of the same file for every pattern
 			}
 			r.Observations = append(r.Observations, o)
 		}
@@ -35,23 +38,24 @@ func readPatterns(t *Trial) (Reading, error) {
 	return r, nil
 }
 
-func (t *Trial) lastMatch(p *journal.Proc, pat plan.Pattern) (journal.Observation, error) {
-	o := journal.Observation{Metric: pat.Metric, Role: p.Role, Index: p.Index, How: "last match"}
+// lastMatch also counts the lines that were too long to be looked at.
+func (t *Trial) lastMatch(p *journal.Proc, pat plan.Pattern) (o journal.Observation, skipped int, err error) {
+	o = journal.Observation{Metric: pat.Metric, Role: p.Role, Index: p.Index, How: "last match"}
 	re, err := regexp.Compile(pat.Line)
 	if err != nil {
-		return o, fmt.Errorf("pattern of %s: %w", pat.Metric, err)
+		return o, 0, fmt.Errorf("pattern of %s: %w", pat.Metric, err)
 	}
 	group := re.SubexpIndex("v")
 	if group < 0 {
-		return o, fmt.Errorf("pattern of %s: no group named v", pat.Metric)
+		return o, 0, fmt.Errorf("pattern of %s: no group named v", pat.Metric)
 	}
 	f, name, err := t.open(p, backends.Stdout)
 	if err != nil {
-		return o, err
+		return o, 0, err
 	}
 	defer f.Close()
 	var bad error
-	if _, err := lines(f, func(n int, line string) {
+	if skipped, err = lines(f, func(n int, line string) {
 		m := re.FindStringSubmatch(line)
 		if m == nil {
 			return
@@ -64,13 +68,13 @@ func (t *Trial) lastMatch(p *journal.Proc, pat plan.Pattern) (journal.Observatio
 		bad = nil
 		o.Value, o.File, o.Line, o.Text = v, name, n, cut(line)
 	}); err != nil {
-		return o, fmt.Errorf("%s: %w", name, err)
+		return o, skipped, fmt.Errorf("%s: %w", name, err)
 	}
 	if bad != nil {
-		return o, bad
+		return o, skipped, bad
 	}
 	if o.Line == 0 {
-		return o, fmt.Errorf("%s: no line matches the pattern of %s", name, pat.Metric)
+		return o, skipped, fmt.Errorf("%s: no line matches the pattern of %s", name, pat.Metric)
 	}
-	return o, nil
+	return o, skipped, nil
 }

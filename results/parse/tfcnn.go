@@ -263,14 +263,14 @@ func (l *Log) contradiction(c *plan.Cell, role string) string {
 	return ""
 }
 
-// stall is the ratio of the slowest interval to the median one below which a warning is due.
+// stall is how slow an interval may be, as a share of the mean rate, before a warning is due.
 const stall = 0.5
 
 // doubts are what a reader of the number should know.
 func (l *Log) doubts() []string {
 	var out []string
 	if l.Skipped > 0 {
-		out = append(out, fmt.Sprintf("%d lines of output were longer than 1 MiB and were not read", l.Skipped))
+		out = append(out, skippedText(l.Skipped))
 	}
 	if n := len(l.Steps); n > 0 && (math.IsNaN(l.Steps[n-1].Loss) || math.IsInf(l.Steps[n-1].Loss, 0)) {
 		out = append(out, "the loss is not a number at the end: usual with synthetic data, fatal with real data")
