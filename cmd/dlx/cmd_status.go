@@ -85,7 +85,7 @@ func statusOf(dir string, r *results.Run) *statusDoc {
 
 // held reports whether another process has the folder.
 func held(dir string) bool {
-	l := flock.New(filepath.Join(dir, lockFile))
+	l := flock.New(filepath.Join(dir, results.JournalFile))
 	ok, err := l.TryRLock()
 	if ok {
 		_ = l.Unlock()

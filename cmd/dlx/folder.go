@@ -20,7 +20,6 @@ import (
 
 // Names in a run folder beside those of package results.
 const (
-	lockFile   = "lock"
 	secretFile = "secret" // 32 random bytes in hex, from which the run's keys are derived; gone when nothing is left
 	stateDir   = "state"  // what backends keep between restarts
 )
@@ -41,7 +40,9 @@ func openFolder(dir string, p *plan.Plan) (_ *folder, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, usage(err)
 	}
-	f := &folder{dir: dir, lock: flock.New(filepath.Join(dir, lockFile)), history: journal.NewHistory()}
+	// The journal itself is what is locked: a lock file of its own, removed at the end, could be
+	// held by one process while the next makes and holds another of that name.
+	f := &folder{dir: dir, lock: flock.New(filepath.Join(dir, results.JournalFile)), history: journal.NewHistory()}
 	ok, err := f.lock.TryLock()
 	if err != nil {
 		return nil, usage(err)
@@ -126,5 +127,4 @@ func (f *folder) close() {
 		_ = f.journal.Close()
 	}
 	_ = f.lock.Unlock()
-	_ = os.Remove(filepath.Join(f.dir, lockFile))
 }
