@@ -74,7 +74,7 @@ func (s *progress) startBar() {
 			defer s.mu.Unlock()
 			text := fmt.Sprintf("%d/%d trials ", s.done, s.total)
 			if s.failed > 0 {
-				text += fmt.Sprintf("(%d failed) ", s.failed)
+				text += fmt.Sprintf("(%d failed attempts) ", s.failed)
 			}
 			return text
 		})),
