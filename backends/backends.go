@@ -41,6 +41,7 @@ type Ledger interface {
 type FleetRequest struct {
 	Owner    Owner
 	Machines []MachineRequest
+	Hosts    Hosts
 	Until    time.Time // written onto each object: after this moment anybody may remove it
 	Ledger   Ledger
 }
@@ -51,7 +52,19 @@ type MachineRequest struct {
 	Spec json.RawMessage // the provider's own description of a machine
 }
 
-// A Machine is a compute instance that is up and can be reached.
+// Hosts says how the machines of a fleet stand on physical hosts. A provider that cannot see to it
+// refuses the request with class Config; [Machine.Host] is the proof.
+type Hosts string
+
+// Ways to stand on hosts.
+const (
+	AnyHosts       Hosts = ""          // as the cloud likes
+	SameHost       Hosts = "same"      // all on one host
+	DifferentHosts Hosts = "different" // no two on one host
+)
+
+// A Machine is a compute instance that is up and can be reached: a server, or a place on a node
+// of a cluster.
 type Machine struct {
 	Name    string            // as requested
 	ID      string            // the provider's
@@ -63,15 +76,18 @@ type Machine struct {
 
 // Access says how processes are started on a machine. Exactly one field is set.
 type Access struct {
-	SSH    *SSH
-	Memory *Memory
+	SSH        *SSH
+	Kubernetes *Kubernetes
+	Memory     *Memory
 }
 
-// Kind names the launcher that fits: "ssh" or "memory".
+// Kind names the launcher that fits: "ssh", "kubernetes" or "memory".
 func (a Access) Kind() string {
 	switch {
 	case a.SSH != nil:
 		return "ssh"
+	case a.Kubernetes != nil:
+		return "kubernetes"
 	case a.Memory != nil:
 		return "memory"
 	default:
@@ -85,6 +101,18 @@ type SSH struct {
 	User    string
 	Key     []byte // private key of the run, OpenSSH PEM
 	HostKey []byte // the machine's public key in authorized_keys form; connections to any other are refused
+}
+
+// Kubernetes is a place on a node of a cluster, where pods are put. Whoever made the cluster need
+// not know Kubernetes: the launcher finds the node (see [Launcher.Prepare]). Config holds
+// credentials: never print or store it.
+type Kubernetes struct {
+	Config    []byte          // a kubeconfig whose current context counts, credentials inline
+	Namespace string          // where the objects of the run are; made if it is not there
+	Owner     Owner           // labels all objects of the fleet
+	Hosts     Hosts           // how the fleet's places stand on nodes
+	Pod       json.RawMessage // what pods there are: the kubernetes backend's own description
+	Node      string          // the node; empty until Prepare found it
 }
 
 // Memory is access to a machine of the memory backend.
@@ -111,17 +139,6 @@ type Provider interface {
 
 	// Owned lists what exists for the owner now, sorted by kind and name.
 	Owned(ctx context.Context, o Owner) ([]Object, error)
-}
-
-// A Process is a program to run on a machine, once.
-type Process struct {
-	ID        string            // names it on its machine; [A-Za-z0-9._=,+/-]; also its folder
-	Args      []string          // the program first; looked up in PATH if it has no slash
-	Env       map[string]string // added to the machine's own
-	Timeout   time.Duration     // after this the machine ends it by itself; 0: never
-	CPUs      int               // whole CPUs it may use; 0: all of the machine
-	GPUs      int
-	MemoryMiB int
 }
 
 // An Exit is how a process ended. Times are of the machine's clock; Elapsed is measured on the
@@ -156,13 +173,24 @@ type File struct {
 // ends, and survive a connection that is lost in the middle as long as the machine comes back
 // within their own patience.
 type Launcher interface {
+	// Prepare readies the machines of a fleet, all at once, for the other methods, and returns
+	// them with what it learnt of them (Host, Facts, Access). What an earlier call made, also one
+	// of a process that has died since, is found again. It fails as Provision does. What it makes
+	// goes with the fleet.
+	Prepare(ctx context.Context, ms []Machine) ([]Machine, error)
+
+	// Address is where other machines of the fleet reach process i of a group on m: an IP address
+	// or host name, no port. It may be asked before the group is started.
+	Address(m Machine, group string, i int) string
+
 	// Stage puts a file onto m and returns its absolute path there. A file with the same
 	// checksum is not sent again; a torn copy is never seen under the returned path.
 	Stage(ctx context.Context, m Machine, f File) (string, error)
 
-	// Start starts p and returns when it is sure that it has been started. A second call with
-	// the same ID does nothing, whoever made the first.
-	Start(ctx context.Context, m Machine, p Process) error
+	// Start starts the processes of g and returns when it is sure that each has been started; with
+	// an error some may have been. A second call with the same ID starts what the first did not,
+	// whoever made it.
+	Start(ctx context.Context, g Group) error
 
 	// Wait returns how the process ended, as soon as it has, whoever started it. A non-zero
 	// code is a result, not an error. A process that m knows nothing of is ErrNotFound; one

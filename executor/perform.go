@@ -114,7 +114,7 @@ func (j *job) span(name string, f func() error) error {
 func (j *job) owner() backends.Owner { return backends.Owner{Run: j.o.Run, Fleet: j.fleet.Name} }
 
 func (j *job) provision(ctx context.Context) ([]backends.Machine, error) {
-	req := backends.FleetRequest{Owner: j.owner(), Until: j.begun.Add(j.o.Lease), Ledger: j.led}
+	req := backends.FleetRequest{Owner: j.owner(), Until: j.begun.Add(j.o.Lease), Ledger: j.led, Hosts: backends.Hosts(j.fleet.Hosts)}
 	for _, m := range j.fleet.Machines {
 		req.Machines = append(req.Machines, backends.MachineRequest{Name: m.Name, Spec: m.Spec})
 	}
@@ -130,11 +130,37 @@ func (j *job) provision(ctx context.Context) ([]backends.Machine, error) {
 		return nil, backends.Errorf(backends.Internal, j.id, "got %d machines, asked for %d", len(machines), len(req.Machines))
 	}
 	for _, m := range machines {
-		if j.backend.Launchers[m.Access.Kind()] == nil {
-			return nil, backends.Errorf(backends.Internal, j.id, "machine %q is reached by %q, for which there is no launcher", m.Name, m.Access.Kind())
+		if kind := m.Access.Kind(); kind != machines[0].Access.Kind() || j.backend.Launchers[kind] == nil {
+			return nil, backends.Errorf(backends.Internal, j.id, "machine %q is reached by %q, for which there is no launcher", m.Name, kind)
 		}
 	}
-	return machines, nil
+	err = j.span("prepare", func() (err error) {
+		machines, err = j.launcher(machines[0]).Prepare(ctx, machines)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return machines, stand(req.Hosts, machines)
+}
+
+// stand checks that machines stand on hosts as was asked for. A host that the provider does not
+// tell proves nothing, and refutes nothing.
+func stand(hosts backends.Hosts, ms []backends.Machine) error {
+	on := map[string]string{}
+	for _, m := range ms {
+		other, taken := on[m.Host]
+		switch {
+		case m.Host == "":
+			continue
+		case taken && hosts == backends.DifferentHosts:
+			return backends.Errorf(backends.Invalid, "hosts", "machines %q and %q both stand on host %q; different ones were asked for", other, m.Name, m.Host)
+		case !taken && len(on) > 0 && hosts == backends.SameHost:
+			return backends.Errorf(backends.Invalid, "hosts", "machine %q stands on host %q, another on a different one; one host was asked for", m.Name, m.Host)
+		}
+		on[m.Host] = m.Name
+	}
+	return nil
 }
 
 func (j *job) launcher(m backends.Machine) backends.Launcher {
@@ -230,9 +256,10 @@ func (j *job) helper(ctx context.Context, i int, name string, args ...string) (s
 	m := j.machines[i]
 	l := j.launcher(m)
 	id := fmt.Sprintf("helper/%s/a%d/%s", j.id, j.attempt, name)
-	if err := l.Start(ctx, m, backends.Process{ID: id, Args: args, Timeout: time.Duration(j.p.Policy.Stage.Timeout)}); err != nil {
+	if err := l.Start(ctx, backends.Single(m, backends.Process{ID: id, Args: args, Timeout: time.Duration(j.p.Policy.Stage.Timeout)})); err != nil {
 		return "", err
 	}
+	id = backends.ProcessID(id, 0)
 	exit, err := l.Wait(ctx, m, id)
 	if err != nil {
 		return "", err

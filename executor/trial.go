@@ -41,12 +41,16 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 			return err
 		}
 	}
-	procs, err := j.processes(cell, timeout)
+	groups, err := j.groups(cell, timeout)
 	if err != nil {
 		return err
 	}
+	var procs []*proc
+	for _, g := range groups {
+		procs = append(procs, g.procs...)
+	}
 	end.Machines = facts(j.machines)
-	if err := j.runProcs(ctx, procs); err != nil {
+	if err := j.runProcs(ctx, groups, procs); err != nil {
 		j.abandon(ctx, procs)
 		if ctx.Err() == nil { // their logs tell why; what cannot be had is not missed
 			end.Procs, _ = j.collect(ctx, procs)
@@ -90,38 +94,53 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 	return nil
 }
 
-// processes resolves the roles of a cell: addresses, paths and indexes are known now. The key is
-// part of the names on the machine, so that a process of an older plan is never taken for one of
-// this.
-func (j *job) processes(c *plan.Cell, timeout time.Duration) ([]*proc, error) {
-	var out []*proc
+// group is the processes of a role, as they are started.
+type group struct {
+	backends.Group
+	l     backends.Launcher
+	procs []*proc
+}
+
+// groupID names a role's processes on their machines. The key is part of it, so that a process
+// of an older plan is never taken for one of this.
+func (j *job) groupID(c *plan.Cell, role string) string {
+	return path.Join(plan.TrialID(c.Name, int(j.step.Repeat)), fmt.Sprintf("%.12s-a%d", c.Key, j.attempt), role)
+}
+
+// groups resolves the roles of a cell: addresses, paths and indexes are known now.
+func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
+	var out []*group
 	for _, finish := range []string{plan.Stopped, plan.Exits} { // servers first
 		for i := range c.Roles {
 			r := &c.Roles[i]
 			if r.Finish != finish {
 				continue
 			}
-			for k, mi := range r.Machines {
-				m := j.machines[mi]
-				p := backends.Process{
-					ID:      path.Join(plan.TrialID(c.Name, int(j.step.Repeat)), fmt.Sprintf("%.12s-a%d", c.Key, j.attempt), r.Name+"-"+strconv.Itoa(k)),
-					Timeout: timeout, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB,
+			g := &group{l: j.launcher(j.machines[r.Machines[0]]), Group: backends.Group{
+				ID: j.groupID(c, r.Name), Timeout: timeout, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB,
+			}}
+			if len(r.Env) > 0 {
+				g.Env = map[string]string{}
+				for _, e := range r.Env {
+					g.Env[e.Name] = e.Value
 				}
+			}
+			for k, mi := range r.Machines {
+				var args []string
 				for _, a := range r.Args {
 					text, err := j.arg(c, a, mi, k)
 					if err != nil {
 						return nil, err
 					}
-					p.Args = append(p.Args, text)
+					args = append(args, text)
 				}
-				if len(r.Env) > 0 {
-					p.Env = map[string]string{}
-					for _, e := range r.Env {
-						p.Env[e.Name] = e.Value
-					}
-				}
-				out = append(out, &proc{role: r, index: k, m: m, l: j.launcher(m), p: p})
+				g.Machines, g.Args = append(g.Machines, j.machines[mi]), append(g.Args, args)
+				g.procs = append(g.procs, &proc{role: r, index: k, m: j.machines[mi], l: g.l})
 			}
+			for k, p := range g.procs {
+				p.p = g.Process(k)
+			}
+			out = append(out, g)
 		}
 	}
 	return out, nil
@@ -140,7 +159,8 @@ func (j *job) arg(c *plan.Cell, a plan.Arg, mi, k int) (string, error) {
 		for i := range c.Roles {
 			if c.Roles[i].Name == l.Role {
 				for n, m := range c.Roles[i].Machines {
-					addrs = append(addrs, j.machines[m].Address+":"+strconv.Itoa(l.Port+n))
+					machine := j.machines[m]
+					addrs = append(addrs, j.launcher(machine).Address(machine, j.groupID(c, l.Role), n)+":"+strconv.Itoa(l.Port+n))
 				}
 			}
 		}
@@ -155,11 +175,11 @@ func (j *job) arg(c *plan.Cell, a plan.Arg, mi, k int) (string, error) {
 }
 
 // runProcs starts all, waits for the roles that exit, and stops the others.
-func (j *job) runProcs(ctx context.Context, procs []*proc) error {
+func (j *job) runProcs(ctx context.Context, groups []*group, procs []*proc) error {
 	err := j.span("launch", func() error {
-		for _, p := range procs {
-			if err := p.l.Start(ctx, p.m, p.p); err != nil {
-				return fmt.Errorf("%s: %w", p.name(), err)
+		for _, g := range groups {
+			if err := g.l.Start(ctx, g.Group); err != nil {
+				return fmt.Errorf("%s: %w", g.procs[0].role.Name, err)
 			}
 		}
 		return nil

@@ -57,7 +57,7 @@ func TestSandboxRunsAProcess(t *testing.T) {
 		}
 		m := ms[0]
 		l := b.Launchers[m.Access.Kind()]
-		if err := l.Start(ctx, m, backends.Process{ID: "trial/worker-0", Args: []string{"echo", "it's", "up"}}); err != nil {
+		if err := l.Start(ctx, backends.Single(m, backends.Process{ID: "trial/worker", Args: []string{"echo", "it's", "up"}})); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		exit, err := l.Wait(ctx, m, "trial/worker-0")

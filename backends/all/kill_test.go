@@ -40,8 +40,8 @@ func TestSandboxSurvivesKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range ms {
-			p := backends.Process{ID: "long/0", Args: []string{"sh", "-c", "sleep 1; echo done; exit 7"}}
-			if err := b.Launchers["ssh"].Start(t.Context(), m, p); err != nil {
+			p := backends.Process{ID: "long", Args: []string{"sh", "-c", "sleep 1; echo done; exit 7"}}
+			if err := b.Launchers["ssh"].Start(t.Context(), backends.Single(m, p)); err != nil {
 				t.Fatal(err)
 			}
 			fmt.Println("victim", m.ID, m.Access.SSH.Addr) //nolint:forbidigo // to the test that started us
@@ -84,11 +84,11 @@ func TestSandboxSurvivesKill(t *testing.T) {
 			t.Errorf("got %s; want one of %v", got, before)
 		}
 		l := b.Launchers["ssh"]
-		e, err := l.Wait(t.Context(), m, "long/0")
+		e, err := l.Wait(t.Context(), m, "long-0")
 		if err != nil || e.Code != 7 || e.Elapsed < time.Second {
 			t.Errorf("%s: got %+v, %v", m.Name, e, err)
 		}
-		r, err := l.Open(t.Context(), m, "long/0", backends.Stdout, 0)
+		r, err := l.Open(t.Context(), m, "long-0", backends.Stdout, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

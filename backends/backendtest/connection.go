@@ -16,7 +16,7 @@ import (
 func outlives(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Out: "whole", Sleep: 0.7, Exit: 5})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Out: "whole", Sleep: 0.7, Exit: 5})})); err != nil {
 		t.Fatal(err)
 	}
 	type answer struct {
@@ -25,7 +25,7 @@ func outlives(t *testing.T, b *Bed) {
 	}
 	done := make(chan answer)
 	go func() {
-		e, err := l.Wait(t.Context(), m, "p")
+		e, err := l.Wait(t.Context(), m, "p-0")
 		done <- answer{e, err}
 	}()
 	b.Drop()
@@ -34,7 +34,7 @@ func outlives(t *testing.T, b *Bed) {
 		t.Errorf("got %+v, %v", a.exit, a.err)
 	}
 	b.Drop()
-	if got := text(t, l, m, "p", backends.Stdout, 0); got != "whole" {
+	if got := text(t, l, m, "p-0", backends.Stdout, 0); got != "whole" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -50,7 +50,7 @@ func wrongHostKey(t *testing.T, b *Bed) {
 	wrong.HostKey = ssh.MarshalAuthorizedKey(other)
 	m.Access.SSH = &wrong
 	began := time.Now()
-	err = l.Start(t.Context(), m, backends.Process{ID: "p", Args: []string{"true"}})
+	err = l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: []string{"true"}}))
 	classIs(t, err, backends.Config)
 	if err == nil || !strings.Contains(err.Error(), "host key") {
 		t.Errorf("got %v; want it to say why", err)
@@ -67,12 +67,12 @@ func manyProcesses(t *testing.T, b *Bed) {
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
-			id := fmt.Sprintf("trial/worker-%d", i)
-			if err := l.Start(t.Context(), m, backends.Process{ID: id, Args: b.Program(Program{Out: id, Sleep: 0.2, Exit: i})}); err != nil {
+			id := fmt.Sprintf("trial%d/worker", i)
+			if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: id, Args: b.Program(Program{Out: id, Sleep: 0.2, Exit: i})})); err != nil {
 				t.Error(err)
 				return
 			}
-			if e, err := l.Wait(t.Context(), m, id); err != nil || e.Code != i {
+			if e, err := l.Wait(t.Context(), m, backends.ProcessID(id, 0)); err != nil || e.Code != i {
 				t.Errorf("%s: got %+v, %v", id, e, err)
 			}
 		})

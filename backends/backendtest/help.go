@@ -124,10 +124,10 @@ func (b *Bed) owned(t *testing.T, fleet string) []backends.Object {
 func (b *Bed) run(t *testing.T, l backends.Launcher, m backends.Machine, p backends.Process, prog Program) backends.Exit {
 	t.Helper()
 	p.Args = b.Program(prog)
-	if err := l.Start(t.Context(), m, p); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, p)); err != nil {
 		t.Fatalf("start %s: %v", p.ID, err)
 	}
-	e, err := l.Wait(t.Context(), m, p.ID)
+	e, err := l.Wait(t.Context(), m, backends.ProcessID(p.ID, 0))
 	if err != nil {
 		t.Fatalf("wait %s: %v", p.ID, err)
 	}

@@ -23,7 +23,7 @@ func startTwice(t *testing.T, b *Bed) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if err := l.Start(t.Context(), m, backends.Process{ID: "trial=1/worker-0", Args: b.Program(Program{Out: "once\n", Sleep: 0.1})}); err != nil {
+			if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "trial=1/worker", Args: b.Program(Program{Out: "once\n", Sleep: 0.1})})); err != nil {
 				t.Error(err)
 			}
 		})
@@ -33,7 +33,7 @@ func startTwice(t *testing.T, b *Bed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Start(t.Context(), m, backends.Process{ID: "trial=1/worker-0", Args: b.Program(Program{Out: "again\n"})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "trial=1/worker", Args: b.Program(Program{Out: "again\n"})})); err != nil {
 		t.Error(err)
 	}
 	if second, err := l.Wait(t.Context(), m, "trial=1/worker-0"); err != nil || second != first {
@@ -55,10 +55,10 @@ func exits(t *testing.T, b *Bed) {
 	if !b.Files {
 		return // programs of the world cannot be missing
 	}
-	if err := l.Start(t.Context(), m, backends.Process{ID: "missing", Args: []string{"no-such-program"}}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "missing", Args: []string{"no-such-program"}})); err != nil {
 		t.Errorf("a program that is not there: %v", err)
 	}
-	if e, err := l.Wait(t.Context(), m, "missing"); err != nil || e.Code != 127 {
+	if e, err := l.Wait(t.Context(), m, "missing-0"); err != nil || e.Code != 127 {
 		t.Errorf("a program that is not there: got %+v, %v; want code 127", e, err)
 	}
 }
@@ -66,13 +66,13 @@ func exits(t *testing.T, b *Bed) {
 func elapsed(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Sleep: 0.3})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Sleep: 0.3})})); err != nil {
 		t.Fatal(err)
 	}
 	if b.Virtual {
 		time.Sleep(time.Hour) // nobody looks for an hour
 	}
-	e, err := l.Wait(t.Context(), m, "p")
+	e, err := l.Wait(t.Context(), m, "p-0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,22 +100,22 @@ func timeout(t *testing.T, b *Bed) {
 func stops(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Children: true, Sleep: 3600})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Children: true, Sleep: 3600})})); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := l.Stop(t.Context(), m, "p", time.Minute); err != nil {
+		if err := l.Stop(t.Context(), m, "p-0", time.Minute); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	}
-	if e, err := l.Wait(t.Context(), m, "p"); err != nil || !e.Stopped || e.Code == 0 {
+	if e, err := l.Wait(t.Context(), m, "p-0"); err != nil || !e.Stopped || e.Code == 0 {
 		t.Errorf("got %+v, %v", e, err)
 	}
 	b.run(t, l, m, backends.Process{ID: "q"}, Program{})
-	if err := l.Stop(t.Context(), m, "q", 0); err != nil {
+	if err := l.Stop(t.Context(), m, "q-0", 0); err != nil {
 		t.Errorf("stop of one that has ended: %v", err)
 	}
-	if e, err := l.Wait(t.Context(), m, "q"); err != nil || e.Stopped {
+	if e, err := l.Wait(t.Context(), m, "q-0"); err != nil || e.Stopped {
 		t.Errorf("one that has ended before: got %+v, %v", e, err)
 	}
 }
@@ -123,13 +123,13 @@ func stops(t *testing.T, b *Bed) {
 func stopStubborn(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Stubborn: true, Sleep: 3600})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Stubborn: true, Sleep: 3600})})); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Stop(t.Context(), m, "p", 200*time.Millisecond); err != nil {
+	if err := l.Stop(t.Context(), m, "p-0", 200*time.Millisecond); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if e, err := l.Wait(t.Context(), m, "p"); err != nil || !e.Stopped || e.Code != 137 {
+	if e, err := l.Wait(t.Context(), m, "p-0"); err != nil || !e.Stopped || e.Code != 137 {
 		t.Errorf("got %+v, %v; want code 137", e, err)
 	}
 }
@@ -137,21 +137,21 @@ func stopStubborn(t *testing.T, b *Bed) {
 func waitCanceled(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Sleep: 3600})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Sleep: 3600})})); err != nil {
 		t.Fatal(err)
 	}
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error)
 	go func() {
-		_, err := l.Wait(ctx, m, "p")
+		_, err := l.Wait(ctx, m, "p-0")
 		done <- err
 	}()
 	cancel(why)
 	if err := <-done; !errors.Is(err, why) {
 		t.Errorf("got %v; want %v", err, why)
 	}
-	if err := l.Stop(t.Context(), m, "p", time.Minute); err != nil {
+	if err := l.Stop(t.Context(), m, "p-0", time.Minute); err != nil {
 		t.Errorf("stop: %v", err)
 	}
 }
@@ -175,7 +175,7 @@ func outputWhole(t *testing.T, b *Bed) {
 	defer release()
 	const size = 64 << 20
 	b.run(t, l, m, backends.Process{ID: "p"}, Program{Bytes: size})
-	r, err := l.Open(t.Context(), m, "p", backends.Stdout, 0)
+	r, err := l.Open(t.Context(), m, "p-0", backends.Stdout, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func outputWhole(t *testing.T, b *Bed) {
 	}
 	r.Close()
 	// Closing early is fine.
-	if r, err = l.Open(t.Context(), m, "p", backends.Stdout, 0); err != nil {
+	if r, err = l.Open(t.Context(), m, "p-0", backends.Stdout, 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Read(make([]byte, 10)); err != nil {
@@ -198,24 +198,24 @@ func outputWhole(t *testing.T, b *Bed) {
 func openOffset(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: b.Program(Program{Out: "0123456789", Err: "oops", Sleep: 0.4})}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: b.Program(Program{Out: "0123456789", Err: "oops", Sleep: 0.4})})); err != nil {
 		t.Fatal(err)
 	}
-	r, err := l.Open(t.Context(), m, "p", backends.Stdout, 0)
+	r, err := l.Open(t.Context(), m, "p-0", backends.Stdout, 0)
 	if err != nil {
 		t.Errorf("while it runs: %v", err)
 	} else {
 		r.Close()
 	}
-	if _, err := l.Wait(t.Context(), m, "p"); err != nil {
+	if _, err := l.Wait(t.Context(), m, "p-0"); err != nil {
 		t.Fatal(err)
 	}
 	for offset, want := range map[int64]string{0: "0123456789", 4: "456789", 10: "", 99: ""} {
-		if got := text(t, l, m, "p", backends.Stdout, offset); got != want {
+		if got := text(t, l, m, "p-0", backends.Stdout, offset); got != want {
 			t.Errorf("from %d: got %q; want %q", offset, got, want)
 		}
 	}
-	if got := text(t, l, m, "p", backends.Stderr, 0); got != "oops" {
+	if got := text(t, l, m, "p-0", backends.Stderr, 0); got != "oops" {
 		t.Errorf("stderr: got %q", got)
 	}
 }
@@ -224,7 +224,7 @@ func openMissing(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
 	b.run(t, l, m, backends.Process{ID: "p"}, Program{})
-	if _, err := l.Open(t.Context(), m, "p", "metrics.csv", 0); !errors.Is(err, backends.ErrNotFound) {
+	if _, err := l.Open(t.Context(), m, "p-0", "metrics.csv", 0); !errors.Is(err, backends.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -233,11 +233,11 @@ func processFiles(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
 	b.run(t, l, m, backends.Process{ID: "p"}, Program{Out: "12 images/s", File: "metrics.csv"})
-	if got := text(t, l, m, "p", "metrics.csv", 3); got != "images/s" {
+	if got := text(t, l, m, "p-0", "metrics.csv", 3); got != "images/s" {
 		t.Errorf("got %q", got)
 	}
 	for _, name := range []string{"../p/stdout", "/etc/passwd", ""} {
-		if r, err := l.Open(t.Context(), m, "p", name, 0); err == nil {
+		if r, err := l.Open(t.Context(), m, "p-0", name, 0); err == nil {
 			r.Close()
 			t.Errorf("%q could be opened", name)
 		}
@@ -249,19 +249,19 @@ func arguments(t *testing.T, b *Bed) {
 	defer release()
 	args := []string{"", "a b", "it's", `"quoted"`, "$HOME `id` \\", "line\nbreak\n", "täst 図 🙂", "-n", "*", "a=b", "\t", "!!", strings.Repeat("long", 5000)}
 	b.run(t, l, m, backends.Process{ID: "args"}, Program{Args: args})
-	if got, want := text(t, l, m, "args", backends.Stdout, 0), strings.Join(args, "\x00")+"\x00"; got != want {
+	if got, want := text(t, l, m, "args-0", backends.Stdout, 0), strings.Join(args, "\x00")+"\x00"; got != want {
 		t.Errorf("got %q; want %q", got, want)
 	}
 	value := "two words, 'quotes' and\na line"
 	b.run(t, l, m, backends.Process{ID: "env", Env: map[string]string{"DLX_VALUE": value, "PATH": "/usr/bin:/bin"}}, Program{Env: "DLX_VALUE"})
-	if got := text(t, l, m, "env", backends.Stdout, 0); got != value {
+	if got := text(t, l, m, "env-0", backends.Stdout, 0); got != value {
 		t.Errorf("got %q; want %q", got, value)
 	}
 	for _, p := range []backends.Process{
 		{ID: "no program"}, {ID: "bad", Args: []string{""}}, {ID: "zero", Args: []string{"echo", "a\x00b"}}, {ID: "name", Args: []string{"true"}, Env: map[string]string{"a b": ""}},
 		{ID: "", Args: []string{"true"}}, {ID: "too many", Args: []string{"true"}}, {ID: "cpus", Args: []string{"true"}, CPUs: 4096},
 	} {
-		classIs(t, l.Start(t.Context(), m, p), backends.Config)
+		classIs(t, l.Start(t.Context(), backends.Single(m, p)), backends.Config)
 	}
 }
 
@@ -269,7 +269,7 @@ func probe(t *testing.T, b *Bed) {
 	m, l, release := b.one(t)
 	defer release()
 	b.run(t, l, m, backends.Process{ID: "p", CPUs: 1}, Program{})
-	got, err := backends.ParseProbe(strings.NewReader(text(t, l, m, "p", backends.Probe, 0)))
+	got, err := backends.ParseProbe(strings.NewReader(text(t, l, m, "p-0", backends.Probe, 0)))
 	if err != nil || len(got) == 0 {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -308,13 +308,13 @@ func staged(t *testing.T, b *Bed) {
 			t.Fatalf("got paths %q", paths)
 		}
 	}
-	if err := l.Start(t.Context(), m, backends.Process{ID: "p", Args: []string{paths[0]}}); err != nil {
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: []string{paths[0]}})); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := l.Wait(t.Context(), m, "p"); err != nil || e.Code != 0 {
+	if e, err := l.Wait(t.Context(), m, "p-0"); err != nil || e.Code != 0 {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	if got := text(t, l, m, "p", backends.Stdout, 0); got != "I am "+paths[0]+"\n" {
+	if got := text(t, l, m, "p-0", backends.Stdout, 0); got != "I am "+paths[0]+"\n" {
 		t.Errorf("got %q", got)
 	}
 	// What is there is not read again.

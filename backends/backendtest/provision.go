@@ -368,7 +368,7 @@ func restart(t *testing.T, b *Bed) {
 		t.Fatal(err)
 	}
 	launcher := b.Backend.Launchers[before[0].Access.Kind()]
-	if err := launcher.Start(t.Context(), before[0], backends.Process{ID: "p", Args: b.Program(Program{Out: "still here", Sleep: 0.5, Exit: 3})}); err != nil {
+	if err := launcher.Start(t.Context(), backends.Single(before[0], backends.Process{ID: "p", Args: b.Program(Program{Out: "still here", Sleep: 0.5, Exit: 3})})); err != nil {
 		t.Fatal(err)
 	}
 	b.Backend = b.Reopen()
@@ -380,13 +380,13 @@ func restart(t *testing.T, b *Bed) {
 		t.Errorf("got %v; want %v", ids(after), ids(before))
 	}
 	launcher = b.Backend.Launchers[after[0].Access.Kind()]
-	if err := launcher.Start(t.Context(), after[0], backends.Process{ID: "p", Args: b.Program(Program{Out: "twice"})}); err != nil {
+	if err := launcher.Start(t.Context(), backends.Single(after[0], backends.Process{ID: "p", Args: b.Program(Program{Out: "twice"})})); err != nil {
 		t.Errorf("start: %v", err)
 	}
-	if e, err := launcher.Wait(t.Context(), after[0], "p"); err != nil || e.Code != 3 {
+	if e, err := launcher.Wait(t.Context(), after[0], "p-0"); err != nil || e.Code != 3 {
 		t.Errorf("wait: got %+v, %v", e, err)
 	}
-	if got := text(t, launcher, after[0], "p", backends.Stdout, 0); got != "still here" {
+	if got := text(t, launcher, after[0], "p-0", backends.Stdout, 0); got != "still here" {
 		t.Errorf("got output %q", got)
 	}
 	b.Backend = b.Reopen()

@@ -248,8 +248,28 @@ func (l launcher) Stage(_ context.Context, m backends.Machine, f backends.File) 
 	return path, nil
 }
 
+// Prepare implements backends.Launcher.
+func (l launcher) Prepare(_ context.Context, ms []backends.Machine) ([]backends.Machine, error) {
+	return ms, nil
+}
+
+// Address implements backends.Launcher.
+func (l launcher) Address(m backends.Machine, _ string, _ int) string { return m.Address }
+
 // Start implements backends.Launcher.
-func (l launcher) Start(_ context.Context, m backends.Machine, p backends.Process) error { //nolint:contextcheck // the process outlives the call
+func (l launcher) Start(_ context.Context, g backends.Group) error { //nolint:contextcheck // the processes outlive the call
+	if err := g.Check(); err != nil {
+		return err
+	}
+	for i, m := range g.Machines {
+		if err := l.start(m, g.Process(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l launcher) start(m backends.Machine, p backends.Process) error {
 	x, err := l.machine("start", m, p.ID)
 	if err != nil {
 		return err

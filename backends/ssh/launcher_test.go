@@ -166,10 +166,10 @@ func TestClosedLauncherRefuses(t *testing.T) {
 	la := New(Options{})
 	la.Close()
 	m := backends.Machine{Name: "m", Access: backends.Access{SSH: access(t, host)}}
-	if err := la.Start(t.Context(), m, backends.Process{ID: "p", Args: []string{"true"}}); err == nil {
+	if err := la.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: []string{"true"}})); err == nil {
 		t.Error("a closed launcher started something")
 	}
-	if err := New(Options{}).Start(t.Context(), backends.Machine{Name: "m"}, backends.Process{ID: "p", Args: []string{"true"}}); backends.ClassOf(err) != backends.Internal {
+	if err := New(Options{}).Start(t.Context(), backends.Single(backends.Machine{Name: "m"}, backends.Process{ID: "p", Args: []string{"true"}})); backends.ClassOf(err) != backends.Internal {
 		t.Errorf("no access: got %v", err)
 	}
 }

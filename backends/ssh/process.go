@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dlx.dev/dlx/backends"
 )
 
@@ -44,13 +46,29 @@ func (m *machine) supervise(ctx context.Context, c *conn, stdin []byte, words ..
 	return 0, "", "", &stale{fmt.Errorf("supervisor ended with %d: %s", status, errs)}
 }
 
-// Start starts a process. It returns when the program runs, or has run already.
-func (l *Launcher) Start(ctx context.Context, m backends.Machine, p backends.Process) error {
+// Prepare has nothing to do: a machine that can be logged into is ready.
+func (l *Launcher) Prepare(_ context.Context, ms []backends.Machine) ([]backends.Machine, error) {
+	return ms, nil
+}
+
+// Address is the machine's own.
+func (l *Launcher) Address(m backends.Machine, _ string, _ int) string { return m.Address }
+
+// Start starts the processes of a group. It returns when each program runs, or has run already.
+func (l *Launcher) Start(ctx context.Context, g backends.Group) error {
+	if err := g.Check(); err != nil {
+		return err
+	}
+	var all errgroup.Group
+	for i, m := range g.Machines {
+		all.Go(func() error { return l.start(ctx, m, g.Process(i)) })
+	}
+	return all.Wait()
+}
+
+func (l *Launcher) start(ctx context.Context, m backends.Machine, p backends.Process) error {
 	op := fmt.Sprintf("start %s on %s", p.ID, m.Name)
 	folder, err := folderOf(p.ID)
-	if err == nil {
-		err = check(p)
-	}
 	if err != nil {
 		return &backends.Error{Class: backends.Config, Op: op, Err: err}
 	}
@@ -122,32 +140,6 @@ func seconds(d time.Duration) string {
 	}
 	ms := max(d.Milliseconds(), 1)
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
-}
-
-// check refuses what no shell can run.
-func check(p backends.Process) error {
-	switch {
-	case len(p.Args) == 0 || p.Args[0] == "":
-		return fmt.Errorf("no program")
-	case strings.HasPrefix(p.Args[0], "-"):
-		return fmt.Errorf("program %q: a name may not begin with '-'", p.Args[0])
-	case p.CPUs < 0 || p.GPUs < 0 || p.MemoryMiB < 0 || p.Timeout < 0:
-		return fmt.Errorf("negative limit")
-	}
-	for i, a := range p.Args {
-		if strings.ContainsRune(a, 0) {
-			return fmt.Errorf("argument %d holds a zero byte", i)
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
-		if !isName(k) {
-			return fmt.Errorf("environment variable %q: not a name that a shell can set", k)
-		}
-		if strings.ContainsRune(p.Env[k], 0) {
-			return fmt.Errorf("environment variable %s holds a zero byte", k)
-		}
-	}
-	return nil
 }
 
 // script gives the shell script that becomes the program.

@@ -12,17 +12,6 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// isName reports whether a shell can set an environment variable of that name.
-func isName(s string) bool {
-	for i, r := range s {
-		letter := r == '_' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'
-		if digit := '0' <= r && r <= '9'; !letter && (i == 0 || !digit) {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // maxFolder leaves room below the 255 bytes that file systems give to a name.
 const maxFolder = 200
 

@@ -152,7 +152,8 @@ type Fleet struct {
 	Cloud         string    `json:"cloud"`
 	Orchestration string    `json:"orchestration"`
 	Machines      []Machine `json:"machines"`
-	Uses          []Amount  `json:"uses,omitempty"` // of the capacity, from provision to release
+	Hosts         string    `json:"hosts,omitempty"` // how they stand on hosts: "", "same" or "different" (see backends.Hosts)
+	Uses          []Amount  `json:"uses,omitempty"`  // of the capacity, from provision to release
 	Stages        []Staging `json:"stages,omitempty"`
 }
 
