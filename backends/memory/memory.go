@@ -257,12 +257,12 @@ func (l launcher) Prepare(_ context.Context, ms []backends.Machine) ([]backends.
 func (l launcher) Address(m backends.Machine, _ string, _ int) string { return m.Address }
 
 // Start implements backends.Launcher.
-func (l launcher) Start(_ context.Context, g backends.Group) error { //nolint:contextcheck // the processes outlive the call
+func (l launcher) Start(_ context.Context, g backends.Group) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
 	for i, m := range g.Machines {
-		if err := l.start(m, g.Process(i)); err != nil {
+		if err := l.start(m, g.Process(i)); err != nil { //nolint:contextcheck // the processes outlive the call
 			return err
 		}
 	}

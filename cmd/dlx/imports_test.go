@@ -31,6 +31,7 @@ var layers = map[string][]string{
 var only = map[string][]string{
 	"cuelang.org/go":          {"spec"},
 	"github.com/gophercloud/": {"backends/openstack", "backends/sandbox", "backends/all"},
+	"k8s.io/":                 {"backends/kubernetes", "backends/sandbox", "backends/all", "backends/backendtest"},
 	"github.com/xuri/":        {"results/export"},
 	"github.com/spf13/":       {"cmd/dlx"},
 	"golang.org/x/crypto/ssh": {"backends/ssh", "backends/sandbox", "backends/openstack", "backends/backendtest"},

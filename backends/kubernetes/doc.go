@@ -1,0 +1,53 @@
+// Package kubernetes puts trials into pods (client-go, with a scheme of its own).
+//
+// A machine is a place on a node. Preparing it makes a holder: a pod that asks for nothing, is
+// put on a node by the scheduler as the fleet's [backends.Hosts] demands, and stays there until
+// the release. It shows early that nodes, image and volume are what the testbed says, it pins
+// later pods to its node, and it serves the files: holder and trial pods of a machine share a
+// scratch volume, in which staged files and the folders of processes lie. What a process left is
+// therefore read from the holder, also when its own pod is long gone.
+//
+// A role is an indexed Job with a headless Service; process i is the pod of index i, and its
+// address is known before it starts. Pods are watched by one informer a cluster. All objects of
+// a fleet belong to one ConfigMap: deleting that removes them.
+//
+// The [Launcher] does all of this for any cluster it gets a kubeconfig for; the provider of this
+// package is for clusters that stand already, and makes nothing but the objects above.
+package kubernetes
+
+// Config is the settings of a cloud of kind "kubernetes" in a testbed.
+type Config struct {
+	Kubeconfig string `json:"kubeconfig"` // path; empty: KUBECONFIG, ~/.kube/config, or the cluster dlx runs in
+	Context    string `json:"context"`    // empty: the current one
+	Namespace  string `json:"namespace"`  // empty: one that is made for the run, "dlx-<run>", and removed with its last fleet
+}
+
+// A Pod says what pods a machine has: the machine's spec in a testbed, and the Pod of
+// [backends.Kubernetes].
+type Pod struct {
+	Image          string            `json:"image"`      // holds a POSIX shell and the usual small tools
+	PullPolicy     string            `json:"pullPolicy"` // "", "Always", "IfNotPresent" or "Never"
+	PullSecret     string            `json:"pullSecret"`
+	NodeSelector   map[string]string `json:"nodeSelector"`
+	Tolerations    []Toleration      `json:"tolerations"`
+	ServiceAccount string            `json:"serviceAccount"`
+	RuntimeClass   string            `json:"runtimeClass"`
+	HostNetwork    bool              `json:"hostNetwork"`
+	GPU            string            `json:"gpu"` // the resource that GPUs of a role count; empty: nvidia.com/gpu
+	Scratch        Scratch           `json:"scratch"`
+}
+
+// A Toleration is one of a pod's; its fields are Kubernetes' own.
+type Toleration struct {
+	Key      string `json:"key"`
+	Operator string `json:"operator"`
+	Value    string `json:"value"`
+	Effect   string `json:"effect"`
+}
+
+// Scratch is the volume that holder and trial pods of a machine share. At most one field is set;
+// none: the host path /var/tmp/dlx.
+type Scratch struct {
+	HostPath string `json:"hostPath"` // a folder of the node, made if it is not there
+	Claim    string `json:"claim"`    // a PersistentVolumeClaim that all pods of the node may mount
+}
