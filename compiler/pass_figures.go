@@ -1,11 +1,13 @@
 package compiler
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/spec"
+	"dlx.dev/dlx/spec/diag"
 )
 
 // figures carries over what the tables need: axes, blocks, metrics and figures, by name.
@@ -22,7 +24,7 @@ func (st *state) figures() {
 	slices.SortFunc(p.Metrics, func(a, b plan.Metric) int { return strings.Compare(a.Name, b.Name) })
 	for i := range st.study.Figures {
 		f := &st.study.Figures[i]
-		out := plan.Figure{Name: f.Name, Title: f.Title, Metric: f.Metric, Block: f.Block, Rows: f.Rows, Columns: f.Columns}
+		out := plan.Figure{Name: f.Name, Title: f.Title, Metric: f.Metric, Block: f.Block, Rows: f.Rows, Columns: f.Columns, As: f.As, XTitle: f.XTitle, YTitle: f.YTitle}
 		for _, w := range f.Where {
 			c := plan.Condition{Axis: w.Axis}
 			for _, v := range w.Values {
@@ -38,6 +40,10 @@ func (st *state) figures() {
 		p.Figures = append(p.Figures, out)
 		st.checkFigure(f, &out)
 	}
+	for _, l := range st.study.Labels {
+		p.Labels = append(p.Labels, plan.Label{Axis: l.Axis, Value: l.Value, Text: l.Text})
+	}
+	st.references()
 	slices.SortFunc(p.Figures, func(a, b plan.Figure) int { return strings.Compare(a.Name, b.Name) })
 }
 
@@ -87,7 +93,7 @@ func (st *state) checkFigure(f *spec.Figure, out *plan.Figure) {
 	bars := map[at]*plan.Cell{}
 	for i := range st.plan.Cells {
 		c := &st.plan.Cells[i]
-		row, okR := c.Value(f.Rows)
+		row, okR := c.Row(f.Rows)
 		column, okC := c.Value(f.Columns)
 		if out.Block != "" && c.Block != out.Block || !plan.Matches(c, out.Where) || !okR || !okC {
 			continue
@@ -102,7 +108,7 @@ func (st *state) checkFigure(f *spec.Figure, out *plan.Figure) {
 		return
 	}
 	if len(bars) == 0 {
-		st.errs.Addf(f.Pos, "study.figures."+f.Name, "shows no cell: none meets its block and where and has the axes %q and %q", f.Rows, f.Columns)
+		st.errs.Addf(f.Pos, "study.figures."+f.Name, "shows no cell: none meets its block and where and has the axes %s and %s", strings.Join(f.Rows, ", "), f.Columns)
 	}
 }
 
@@ -119,4 +125,52 @@ func differing(a, b *plan.Cell) []string {
 		}
 	}
 	return out
+}
+
+// references gives each reference number its cell.
+func (st *state) references() {
+	r := st.study.Reference
+	if r == nil || st.study.Incomplete || len(st.plan.Cells) == 0 {
+		return
+	}
+	st.plan.RefsFrom = r.Source
+	at := map[[2]string]diag.Pos{}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		var cells []string
+		for k := range st.plan.Cells {
+			if c := &st.plan.Cells[k]; (row.Block == "" || row.Block == c.Block) && has(c, row.Where) {
+				cells = append(cells, c.Name)
+			}
+		}
+		switch {
+		case len(cells) == 0 && len(st.opt.Only) > 0: // of a part that is not planned
+			continue
+		case len(cells) == 0:
+			st.errs.Addf(row.Pos, "study.reference", "belongs to no cell: none has these values")
+			continue
+		case len(cells) > 1:
+			st.errs.Addf(row.Pos, "study.reference", "belongs to %d cells, such as %s and %s: give more axes", len(cells), cells[0], cells[1])
+			continue
+		}
+		k := [2]string{cells[0], row.Metric}
+		if other, twice := at[k]; twice {
+			st.errs = append(st.errs, &diag.Error{Pos: row.Pos, Path: "study.reference", Related: []diag.Pos{other}, Msg: "a second number for " + row.Metric + " of cell " + cells[0] + "; remove one of them"})
+			continue
+		}
+		at[k] = row.Pos
+		st.plan.Refs = append(st.plan.Refs, plan.Reference{Cell: cells[0], Metric: row.Metric, Value: row.Value, Note: row.Note})
+	}
+	slices.SortFunc(st.plan.Refs, func(a, b plan.Reference) int {
+		return cmp.Or(strings.Compare(a.Cell, b.Cell), strings.Compare(a.Metric, b.Metric))
+	})
+}
+
+func has(c *plan.Cell, where []spec.Setting) bool {
+	for _, w := range where {
+		if v, ok := c.Value(w.Axis); !ok || v != w.Value.Text {
+			return false
+		}
+	}
+	return true
 }

@@ -69,7 +69,7 @@ func (st *state) comparisons() int {
 		}
 		for i := range st.plan.Cells {
 			c := &st.plan.Cells[i]
-			_, okR := c.Value(f.Rows)
+			_, okR := c.Row(f.Rows)
 			_, okC := c.Value(f.Columns)
 			if (f.Block == "" || f.Block == c.Block) && plan.Matches(c, f.Where) && okR && okC && !isBaseline(c, f.Baseline) {
 				n++

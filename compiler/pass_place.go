@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,8 +18,9 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // need the same number of machines share one.
 func (st *state) place() {
 	type shape struct {
-		orch string
-		n    int
+		orch  string
+		n     int
+		hosts string
 	}
 	type found struct {
 		fleet plan.Fleet
@@ -28,14 +30,14 @@ func (st *state) place() {
 	fleets := map[shape]*found{}
 	for i := range st.cells {
 		c := &st.cells[i]
-		n := st.machines(c)
+		n, hosts := st.machines(c)
 		if c.orch == nil || n == 0 {
 			continue
 		}
-		s := shape{c.orch.Name, n}
+		s := shape{c.orch.Name, n, hosts}
 		f := fleets[s]
 		if f == nil {
-			f = &found{fleet: st.fleet(c.orch, n), pos: c.orch.Pos}
+			f = &found{fleet: st.fleet(c.orch, n, hosts), pos: c.orch.Pos}
 			fleets[s] = f
 		}
 		f.cells = append(f.cells, i)
@@ -58,49 +60,92 @@ func (st *state) place() {
 	st.clouds()
 }
 
+// Ways in which the machines of a fleet stand on hosts, as in plan.Fleet.
+const (
+	sameHost       = "same"
+	differentHosts = "different"
+)
+
 // machines numbers the machines of a cell: each process of a role has its own, but for roles
-// that stand on the machines of another. It returns how many there are.
-func (st *state) machines(c *cell) int {
-	n := 0
+// that stand on the machines of another, or beside it where the orchestration puts both on one
+// machine. It returns how many there are, and how they stand on hosts.
+func (st *state) machines(c *cell) (n int, hosts string) {
+	if c.orch == nil {
+		return 0, ""
+	}
+	apart := func(r *role) bool { // it has machines beside those of another role
+		return r.Beside != "" && c.orch.Beside == spec.BesideMachine
+	}
 	for i := range c.roles {
 		r := &c.roles[i]
-		if r.On == "" {
+		if r.On == "" && r.Beside == "" {
 			for range r.Count {
 				r.machines = append(r.machines, n)
 				n++
 			}
 		}
 	}
+	own, beside := n, false
 	for i := range c.roles {
 		r := &c.roles[i]
-		if r.On == "" {
+		host := cmp.Or(r.On, r.Beside)
+		if host == "" {
 			continue
 		}
-		k := slices.IndexFunc(c.roles, func(o role) bool { return o.Name == r.On && o.On == "" })
+		k := slices.IndexFunc(c.roles, func(o role) bool { return o.Name == host && o.On == "" && o.Beside == "" })
 		if k < 0 {
 			st.once(&diag.Error{Pos: r.Pos, Path: "study.workload.roles." + r.Name, Msg: fmt.Sprintf(
-				"role %q stands on role %q, which cell %s lacks or which stands on another itself", r.Name, r.On, c.name,
-			)}, r.On)
-			return 0
+				"role %q stands with role %q, which cell %s lacks or which stands with another itself", r.Name, host, c.name,
+			)}, host)
+			return 0, ""
 		}
 		for j := range r.Count {
-			r.machines = append(r.machines, c.roles[k].machines[j%len(c.roles[k].machines)])
+			if apart(r) {
+				r.machines = append(r.machines, n)
+				n, beside = n+1, true
+			} else {
+				r.machines = append(r.machines, c.roles[k].machines[j%len(c.roles[k].machines)])
+			}
+		}
+		if apart(r) && own > 1 {
+			st.once(&diag.Error{Pos: r.Pos, Path: "study.workload.roles." + r.Name, Msg: fmt.Sprintf(
+				"role %q stands beside role %q on hosts of orchestration %q, where it has machines of its own; that works with one machine to stand beside, and cell %s has %d",
+				r.Name, host, c.orch.Name, c.name, own,
+			)}, host)
+			return 0, ""
 		}
 	}
-	return n
+	switch {
+	case beside:
+		return n, sameHost
+	case n > 1 && st.study.Workload.Hosts == spec.DifferentHosts:
+		return n, differentHosts
+	default:
+		return n, ""
+	}
 }
 
-func (st *state) fleet(o *spec.Orchestration, n int) plan.Fleet {
-	f := plan.Fleet{Name: label(o.Name) + "-" + itoa(n), Cloud: o.Cloud, Orchestration: o.Name}
+func (st *state) fleet(o *spec.Orchestration, n int, hosts string) plan.Fleet {
+	f := plan.Fleet{Name: label(o.Name) + "-" + itoa(n), Cloud: o.Cloud, Orchestration: o.Name, Hosts: hosts}
+	if hosts == sameHost {
+		f.Name += "-same"
+	}
 	for i := range n {
 		f.Machines = append(f.Machines, plan.Machine{Name: "m" + itoa(i), Spec: o.Machine})
 	}
 	for _, u := range o.Uses {
-		f.Uses = append(f.Uses, plan.Amount{Resource: u.Resource, Units: u.Units * n})
+		units := u.Units * n
+		if hosts == sameHost && u.Resource == hostsResource {
+			units = u.Units
+		}
+		f.Uses = append(f.Uses, plan.Amount{Resource: u.Resource, Units: units})
 	}
 	slices.SortFunc(f.Uses, func(a, b plan.Amount) int { return strings.Compare(a.Resource, b.Resource) })
 	return f
 }
+
+// hostsResource is the resource of which machines on one host use one together.
+const hostsResource = "hosts"
 
 // label makes a DNS label of a name that already consists of [A-Za-z0-9._+-].
 func label(s string) string {

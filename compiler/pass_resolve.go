@@ -150,6 +150,9 @@ func (st *state) changeRole(c *cell, r *roleState, ch *spec.RoleChange) {
 	if ch.On != nil && text("on", *ch.On) {
 		r.role.On = *ch.On
 	}
+	if ch.Beside != nil && text("beside", *ch.Beside) {
+		r.role.Beside = *ch.Beside
+	}
 	for _, s := range ch.Flags {
 		st.override(c, r.flags, s, "role "+ch.Name+": flag")
 	}
@@ -233,6 +236,11 @@ func (st *state) checkFlags(c *cell) {
 // roleFlags joins the cell's flags with the role's own, which win, and what the dataset adds.
 func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
 	s := newSettings(c.flags)
+	if st.study.Workload.Kind != spec.Command {
+		for _, f := range clusterFlags(c, r) {
+			s.base(f)
+		}
+	}
 	for _, f := range r.flags {
 		s.base(f)
 	}

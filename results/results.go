@@ -63,7 +63,33 @@ type Point struct {
 	Ratio            float64 // Center / Base.Center; 0 where either is missing or the latter is 0
 	RatioLo, RatioHi float64 // bootstrap interval, see [RatioInterval]; equal to Ratio where there is none
 	RatioLevel       float64 // of RatioLo..RatioHi; 0 where there is none
+	Ref              *Ref    // the number from elsewhere; nil if there is none
 	Note             string  // why there is no number, or no ratio; empty if there is all that was asked for
+}
+
+// Shown is the height of the bar in a figure that shows its metric in a way of plan.Figure.As, and
+// its interval; ok is false where there is none.
+func (p *Point) Shown(as string) (v, lo, hi float64, interval, ok bool) {
+	if as == plan.Absolute {
+		return p.Sample.Center, p.Sample.Lo, p.Sample.Hi, p.Sample.Level > 0, p.Sample.N > 0
+	}
+	off := 0.0
+	if as == plan.Degradation {
+		off = 1
+	}
+	return p.Ratio - off, p.RatioLo - off, p.RatioHi - off, p.RatioLevel > 0, p.HasRatio()
+}
+
+// HasRatio reports whether the Ratio is one: a median of 0 has ratio 0 as well.
+func (p *Point) HasRatio() bool {
+	return p.Sample.N > 0 && p.Base != nil && p.Base.N > 0 && p.Base.Center != 0
+}
+
+// A Ref is what was published elsewhere for a cell.
+type Ref struct {
+	Value float64
+	Ratio float64 // Value / the baseline's; 0 where that has no reference number, or it is 0
+	Note  string
 }
 
 // A Table is a figure with its numbers: Points[r][c] belongs to Rows[r] and Columns[c].

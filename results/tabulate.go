@@ -26,7 +26,7 @@ func tabulate(r *Run, f plan.Figure) Table {
 		t.Metric = p.Metrics[i]
 	}
 	cells := selected(p, f)
-	t.Rows, t.Columns = valuesOf(p, cells, f.Rows), valuesOf(p, cells, f.Columns)
+	t.Rows, t.Columns = rowsOf(p, cells, f.Rows), valuesOf(p, cells, f.Columns)
 	for _, row := range t.Rows {
 		points := make([]Point, len(t.Columns))
 		for c, column := range t.Columns {
@@ -41,7 +41,21 @@ func tabulate(r *Run, f plan.Figure) Table {
 	}
 	slices.Sort(t.Notes)
 	t.Notes = slices.Compact(t.Notes)
+	if t.hasRefs() {
+		t.Notes = append(t.Notes, "reference numbers: "+p.RefsFrom)
+	}
 	return t
+}
+
+func (t *Table) hasRefs() bool {
+	for _, row := range t.Points {
+		for i := range row {
+			if row[i].Ref != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // selected lists the cells a figure shows.
@@ -49,10 +63,41 @@ func selected(p *plan.Plan, f plan.Figure) []int {
 	var out []int
 	for i := range p.Cells {
 		c := &p.Cells[i]
-		_, okR := c.Value(f.Rows)
+		_, okR := c.Row(f.Rows)
 		_, okC := c.Value(f.Columns)
 		if (f.Block == "" || c.Block == f.Block) && plan.Matches(c, f.Where) && okR && okC {
 			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func rowOf(c *plan.Cell, f plan.Figure) string {
+	row, _ := c.Row(f.Rows)
+	return row
+}
+
+// rowsOf lists the combinations of values that the cells have, the first axis changing slowest,
+// each axis in its own order.
+func rowsOf(p *plan.Plan, cells []int, axes []string) []string {
+	rank := func(c *plan.Cell) []int {
+		var out []int
+		for _, name := range axes {
+			v, _ := c.Value(name)
+			for _, a := range p.Axes {
+				if a.Name == name {
+					out = append(out, slices.Index(a.Values, v))
+				}
+			}
+		}
+		return out
+	}
+	sorted := slices.Clone(cells)
+	slices.SortStableFunc(sorted, func(a, b int) int { return slices.Compare(rank(&p.Cells[a]), rank(&p.Cells[b])) })
+	var out []string
+	for _, i := range sorted {
+		if row, _ := p.Cells[i].Row(axes); !slices.Contains(out, row) {
+			out = append(out, row)
 		}
 	}
 	return out
@@ -110,14 +155,15 @@ func point(r *Run, t *Table, cells []int, row, column string) Point {
 	if len(t.Figure.Baseline) > 0 {
 		pt.ratio(r, t, cell)
 	}
+	pt.reference(p, t.Metric.Name)
 	return pt
 }
 
 // absent says why the study has no cell for a bar.
 func absent(p *plan.Plan, f plan.Figure, row, column string) string {
-	at := []plan.Condition{{Axis: f.Rows, Values: []string{row}}, {Axis: f.Columns, Values: []string{column}}}
+	at := []plan.Condition{{Axis: f.Columns, Values: []string{column}}}
 	for _, x := range p.Excluded {
-		if c := namedCell(x.Cell); excludedFrom(x.Cell, f) && plan.Matches(&c, at) {
+		if c := namedCell(x.Cell); excludedFrom(x.Cell, f) && plan.Matches(&c, at) && rowOf(&c, f) == row {
 			return "excluded: " + x.Reason
 		}
 	}
@@ -128,9 +174,8 @@ func absent(p *plan.Plan, f plan.Figure, row, column string) string {
 func cellsAt(p *plan.Plan, f plan.Figure, cells []int, row, column string) []int {
 	var at []int
 	for _, i := range cells {
-		rv, _ := p.Cells[i].Value(f.Rows)
 		cv, _ := p.Cells[i].Value(f.Columns)
-		if rv == row && cv == column {
+		if rowOf(&p.Cells[i], f) == row && cv == column {
 			at = append(at, i)
 		}
 	}
@@ -164,6 +209,18 @@ func (pt *Point) ratio(r *Run, t *Table, cell int) {
 	default:
 		pt.Ratio = pt.Sample.Center / s.Center
 		pt.RatioLo, pt.RatioHi, pt.RatioLevel = RatioInterval(pt.Sample.Values, s.Values)
+	}
+}
+
+// reference looks up what was published for the cell and for its baseline.
+func (pt *Point) reference(p *plan.Plan, metric string) {
+	own := p.Reference(pt.Cell, metric)
+	if own == nil {
+		return
+	}
+	pt.Ref = &Ref{Value: own.Value, Note: own.Note}
+	if base := p.Reference(pt.BaseCell, metric); base != nil && base.Value != 0 {
+		pt.Ref.Ratio = own.Value / base.Value
 	}
 }
 
@@ -233,7 +290,7 @@ func missing(t *Trial, metric string) string {
 // excludedFrom reports whether an excluded cell would have been in the figure.
 func excludedFrom(name string, f plan.Figure) bool {
 	c := namedCell(name)
-	_, row := c.Value(f.Rows)
+	_, row := c.Row(f.Rows)
 	_, column := c.Value(f.Columns)
 	return row && column && (f.Block == "" || f.Block == c.Block) && plan.Matches(&c, f.Where)
 }

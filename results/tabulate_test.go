@@ -21,7 +21,7 @@ func bars(values map[string][]float64, baseline bool) *Run {
 		Repeats: 3,
 		Axes:    []plan.Axis{{Name: "model", Values: []string{"b", "a"}}, {Name: "o", Values: []string{"vm", "bm"}}},
 		Metrics: []plan.Metric{{Name: "rate", Unit: "1/s", Kind: "rate", Better: "higher"}},
-		Figures: []plan.Figure{{Name: "f", Metric: "rate", Rows: "model", Columns: "o"}},
+		Figures: []plan.Figure{{Name: "f", Metric: "rate", Rows: []string{"model"}, Columns: "o", As: plan.Absolute}},
 	}
 	if baseline {
 		p.Figures[0].Baseline = []plan.Setting{{Name: "o", Value: "bm"}}

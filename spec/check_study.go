@@ -17,6 +17,9 @@ func (d *decoder) checkStudy(s *Study, root *node) {
 	}
 	d.checkFlagRules(&s.Workload)
 	d.checkMetrics(s, root)
+	if wholeAxes(root) {
+		d.checkReference(s)
+	}
 }
 
 // checkDatasets reports values of the axis dataset that name nothing.

@@ -16,6 +16,9 @@ var setByDlx = map[string]string{
 	"controller_host": "the address of the role controller",
 }
 
+// SetByDlx reports whether a flag of the programs that dlx knows is not the study's to set.
+func SetByDlx(flag string) bool { return setByDlx[flag] != "" }
+
 // checkFlagName reports whether the workload's program has the flag, and a study may set it.
 func (d *decoder) checkFlagName(at diag.Pos, path, name string) bool {
 	if !flags.Known(d.kind) {

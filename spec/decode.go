@@ -13,8 +13,10 @@ import (
 type decoder struct {
 	errs    *diag.List
 	catalog Catalog
-	refs    []ref  // what names an axis, checked when all axes are known
-	kind    string // of the workload
+	refs    []ref                             // what names an axis, checked when all axes are known
+	kind    string                            // of the workload
+	read    func(name string) ([]byte, error) // a file of the study's folder
+	table   *refTable                         // of reference numbers, if there is one
 }
 
 func (d *decoder) errorf(n *node, format string, args ...any) {

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"dlx.dev/dlx/spec/diag"
 )
 
-var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "flags"}
+var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "beside", "flags"}
 
 // DefaultRole is the one role of a workload without roles.
 const DefaultRole = "worker"
@@ -45,11 +47,12 @@ func (d *decoder) roles(n *node) []Role {
 		set(&r.MemoryMiB, c.MemoryMiB)
 		set(&r.Finish, c.Finish)
 		set(&r.On, c.On)
+		set(&r.Beside, c.Beside)
 		exits = exits || r.Finish == Exits || r.Count == 0
 		out = append(out, r)
 	}
 	if len(n.fields) > 0 && !exits {
-		d.atLabel(n, "every role is stopped, so that no trial would end; one needs finish: %q", Exits)
+		d.atLabel(n, "no role ends by itself, so that no trial would end; one needs finish: %q", Exits)
 	}
 	slices.SortFunc(out, func(a, b Role) int { return strings.Compare(a.Name, b.Name) })
 	for _, f := range n.fields {
@@ -98,12 +101,20 @@ func (d *decoder) roleChange(f field) (RoleChange, bool) {
 	c.GPUs = d.optional(n.get("gpus"))
 	c.MemoryMiB = d.optional(n.get("memoryMiB"))
 	if fin := n.get("finish"); fin != nil {
-		s := cmp.Or(d.oneOf(fin, Exits, Stopped), defaultFinish(f.name))
+		s := cmp.Or(d.oneOf(fin, Exits, Stopped, Background), defaultFinish(f.name))
 		c.Finish = &s
 	}
 	if on := n.get("on"); on != nil {
 		s := d.str(on)
 		c.On = &s
+	}
+	if beside := n.get("beside"); beside != nil {
+		s := d.str(beside)
+		c.Beside = &s
+		if on := n.get("on"); on != nil {
+			*d.errs = append(*d.errs, &diag.Error{Pos: beside.label, Path: beside.path, Related: []diag.Pos{on.label},
+				Msg: "on and beside exclude each other: the machine of a role, or its host; remove one of them"})
+		}
 	}
 	c.Flags = d.flags(n.get("flags"))
 	return c, true
@@ -119,9 +130,13 @@ func (d *decoder) optional(n *node) *int {
 	return nil
 }
 
-// roleOn checks that a role's "on" names another role.
-func (d *decoder) roleOn(f field, base []Role, beside *node) {
-	on := f.node.get("on")
+// roleOn checks that a role's "on" and "beside" name another role.
+func (d *decoder) roleOn(f field, base []Role, changes *node) {
+	d.otherRole(f, f.node.get("on"), "a role shares the machines of another role, not its own", base, changes)
+	d.otherRole(f, f.node.get("beside"), "a role shares the hosts of another role, not its own", base, changes)
+}
+
+func (d *decoder) otherRole(f field, on *node, own string, base []Role, beside *node) {
 	if on == nil || on.kind != stringKind || on.text == "" {
 		return
 	}
@@ -137,7 +152,7 @@ func (d *decoder) roleOn(f field, base []Role, beside *node) {
 	names = slices.DeleteFunc(sorted(names), func(s string) bool { return s == f.name })
 	switch {
 	case on.text == f.name:
-		d.errorf(on, "a role shares the machines of another role, not its own%s", knownList(names))
+		d.errorf(on, "%s%s", own, knownList(names))
 	case !slices.Contains(names, on.text):
 		d.errorf(on, "unknown role %s%s", quote(on.text), knownAnd(on.text, names))
 	}

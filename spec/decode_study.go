@@ -9,7 +9,7 @@ import (
 	"dlx.dev/dlx/spec/diag"
 )
 
-var studyFields = []string{"name", "title", "axes", "matrix", "exclude", "workload", "repeats", "order", "metrics", "figures", "datasets"}
+var studyFields = []string{"name", "title", "axes", "matrix", "exclude", "workload", "repeats", "order", "metrics", "figures", "datasets", "labels", "reference"}
 
 // study decodes the whole; nil if not even its skeleton is there.
 func (d *decoder) study(n *node) *Study {
@@ -31,6 +31,8 @@ func (d *decoder) study(n *node) *Study {
 	s.Metrics = d.metrics(n.get("metrics"), s)
 	s.Figures = d.figures(n.get("figures"))
 	s.Datasets = d.datasets(n.get("datasets"))
+	s.Labels = d.labels(n.get("labels"))
+	s.Reference = d.reference(n.get("reference"))
 	return s
 }
 
@@ -79,38 +81,6 @@ func defaultMetrics(s *Study) []Metric {
 	if s.Workload.Kind == TFCNN || s.Workload.Kind == CNNBench {
 		out = append(out, Metric{Name: "throughput", Unit: "images/s", Kind: "rate", Better: "higher", Pos: s.Pos})
 	}
-	return out
-}
-
-func (d *decoder) figures(n *node) []Figure {
-	if !d.isStruct(n, `{throughput: {metric: "throughput", rows: "model", columns: "orchestration"}}`) {
-		return nil
-	}
-	var out []Figure
-	for _, f := range n.fields {
-		if !d.label(f) || !d.isStruct(f.node, `{metric: "throughput", rows: "model", columns: "orchestration"}`) {
-			continue
-		}
-		n := f.node
-		d.unknown(n, "title", "metric", "block", "where", "rows", "columns", "baseline")
-		fig := Figure{Name: f.name, Pos: n.label, MetricAt: n.label}
-		fig.Title = d.str(n.get("title"))
-		if m := d.need(n, "metric", `"throughput"`); m != nil {
-			fig.Metric, fig.MetricAt = d.text(m), m.at
-			d.refs = append(d.refs, ref{kind: metricRef, name: fig.Metric, node: m})
-		}
-		fig.Block = d.blockName(n.get("block"))
-		in := scope{block: fig.Block}
-		fig.Where = d.where(n.get("where"), in)
-		fig.Rows = d.axisOf(d.need(n, "rows", `"model"`), in)
-		fig.Columns = d.axisOf(d.need(n, "columns", `"orchestration"`), in)
-		if c := n.get("columns"); fig.Rows != "" && fig.Rows == fig.Columns {
-			d.errorf(c, "rows shows the axis %s already; columns takes another one", quote(fig.Columns))
-		}
-		fig.Baseline = d.assignment(n.get("baseline"), `{orchestration: "bm"}`, in)
-		out = append(out, fig)
-	}
-	slices.SortFunc(out, func(a, b Figure) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -172,13 +142,4 @@ func (d *decoder) dataset(ds *Dataset, n *node) {
 
 func sortSettings(s []Setting) {
 	slices.SortStableFunc(s, func(a, b Setting) int { return strings.Compare(a.Axis, b.Axis) })
-}
-
-// axisOf is a string that names an axis.
-func (d *decoder) axisOf(n *node, in scope) string {
-	s := d.text(n)
-	if s != "" {
-		d.refs = append(d.refs, ref{kind: axisNameRef, name: s, node: n, in: in})
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -24,8 +25,9 @@ func (d *decoder) testbed(n *node) *Testbed {
 
 // cloudFields are the fields of a cloud's Config by backend; a backend without an entry takes any.
 var cloudFields = map[string][]string{
-	"openstack": {"cloud", "region"},
-	"sandbox":   {"hosts", "cpusPerHost"},
+	"openstack":  {"cloud", "region"},
+	"kubernetes": {"kubeconfig", "context", "namespace"},
+	"sandbox":    {"hosts", "cpusPerHost", "gpusPerHost"},
 }
 
 func (d *decoder) clouds(n *node) []Cloud {
@@ -51,9 +53,14 @@ func (d *decoder) clouds(n *node) []Cloud {
 		case "openstack":
 			d.text(d.need(f.node, "cloud", `"mycloud", its name in clouds.yaml`))
 			d.text(f.node.get("region"))
+		case "kubernetes":
+			for _, name := range []string{"kubeconfig", "context", "namespace"} {
+				d.text(f.node.get(name))
+			}
 		case "sandbox":
 			d.wholeOr(f.node.get("hosts"), 1, 1)
 			d.wholeOr(f.node.get("cpusPerHost"), 1, 1)
+			d.wholeOr(f.node.get("gpusPerHost"), 0, 0)
 		}
 		out = append(out, c)
 	}
@@ -74,7 +81,7 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 		if !d.label(f) || !d.isStruct(f.node, form[1:len(form)-1]) {
 			continue
 		}
-		d.unknown(f.node, "cloud", "machine", "uses")
+		d.unknown(f.node, "cloud", "machine", "uses", "beside")
 		o := Orchestration{Name: f.name, Pos: f.node.label}
 		cloud := d.need(f.node, "cloud", `"local"`)
 		o.Cloud = d.text(cloud)
@@ -88,12 +95,16 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 			d.errorf(cloud, "unknown cloud %s%s", quote(o.Cloud), knownAnd(o.Cloud, known))
 		}
 		if m := d.need(f.node, "machine", `{flavor: "m1.large", image: "ubuntu", network: "private", user: "ubuntu"}`); d.isStruct(m, `{image: "ubuntu"}`) {
-			if backend == "openstack" || backend == "sandbox" {
+			switch backend {
+			case "kubernetes":
+				d.pod(m)
+			case "openstack", "sandbox":
 				d.server(m)
 			}
 			o.Machine = d.raw(m)
 		}
 		o.Uses = d.amounts(f.node.get("uses"), "{hosts: 1}", 1)
+		o.Beside = cmp.Or(d.oneOf(f.node.get("beside"), BesideProcess, BesideMachine), BesideProcess)
 		for _, u := range o.Uses {
 			for _, c := range t.Capacity {
 				if c.Resource == u.Resource && u.Units > c.Units {
@@ -115,38 +126,6 @@ func cloudNames(root *node) []string {
 		}
 	}
 	return names
-}
-
-var serverFields = []string{"service", "flavor", "image", "network", "user", "sshPort", "zone", "resourceClass"}
-
-// server checks a machine of the OpenStack wire protocol.
-func (d *decoder) server(n *node) {
-	d.unknown(n, serverFields...)
-	service := "nova"
-	if s := n.get("service"); s != nil {
-		service = d.oneOf(s, "nova", "ironic")
-	}
-	for _, name := range []string{"flavor", "image", "network", "user", "zone", "resourceClass"} {
-		d.text(n.get(name))
-	}
-	d.need(n, "image", `"ubuntu-24.04"`)
-	if p := n.get("sshPort"); p != nil {
-		if v, ok := d.whole(p, 1); ok && v > 65535 {
-			d.errorf(p, "found %s; a port is at most 65535", p.found())
-		}
-	}
-	switch service {
-	case "nova":
-		d.need(n, "flavor", `"m1.large"; a server of nova takes its size from a flavor (bare metal by Ironic: service: "ironic" and resourceClass)`)
-		if r := n.get("resourceClass"); r != nil {
-			d.atLabel(r, `resourceClass belongs to bare metal; write service: "ironic", or remove it`)
-		}
-	case "ironic":
-		d.need(n, "resourceClass", `"baremetal"; ironic picks a node by its resource class`)
-		if f := n.get("flavor"); f != nil {
-			d.atLabel(f, `a node of ironic has no flavor; remove it, or write service: "nova"`)
-		}
-	}
 }
 
 func (d *decoder) amounts(n *node, form string, low int) []Amount {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ var (
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-var workloadFields = []string{"kind", "program", "flags", "bind", "env", "roles", "per", "overrides", "patterns"}
+var workloadFields = []string{"kind", "program", "flags", "bind", "env", "roles", "per", "overrides", "patterns", "hosts"}
 
 func (d *decoder) workload(n *node) Workload {
 	if !d.isStruct(n, "dlx.#CNNBench & {flags: {num_batches: 20}}") {
@@ -33,6 +34,7 @@ func (d *decoder) workload(n *node) Workload {
 	w.Bind = d.bind(n.get("bind"), w.Flags)
 	w.Env = d.settings(n.get("env"), `{OMP_NUM_THREADS: "1"}`, envName, "an environment variable: letters, digits and _, no digit first")
 	w.Roles = d.roles(n.get("roles"))
+	w.Hosts = cmp.Or(d.oneOf(n.get("hosts"), AnyHosts, DifferentHosts), DifferentHosts)
 	w.Overrides = slices.Concat(d.per(n.get("per"), w.Roles), d.overrides(n.get("overrides"), w.Roles))
 	w.Patterns = d.patterns(n.get("patterns"), &w)
 	return w

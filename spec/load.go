@@ -79,7 +79,7 @@ func (s *source) study(ctx context.Context, o Options) (*Study, error) {
 		}
 		return nil, finish(errs)
 	}
-	d := &decoder{errs: &errs, catalog: o.Catalog}
+	d := &decoder{errs: &errs, catalog: o.Catalog, read: func(name string) ([]byte, error) { return s.read(filepath.Join(s.dir, filepath.FromSlash(name))) }}
 	study := d.study(root)
 	if study == nil {
 		return nil, finish(errs)

@@ -24,6 +24,8 @@ type Study struct {
 	Order     Order
 	Metrics   []Metric // by name
 	Figures   []Figure // by name
+	Labels    []Label  // by axis and value
+	Reference *Reference
 	Pos       diag.Pos
 
 	// Incomplete says that a part was left out because a mistake was reported for it: what
@@ -98,8 +100,15 @@ type Workload struct {
 	Roles     []Role
 	Env       []Setting
 	Patterns  []Pattern // Command only
+	Hosts     string    // how the machines of a trial stand on hosts: AnyHosts or DifferentHosts
 	Pos       diag.Pos
 }
+
+// Ways to stand on hosts.
+const (
+	AnyHosts       = "any"
+	DifferentHosts = "different" // no two machines of a trial on one host, but for roles that stand beside another
+)
 
 // A Binding gives a flag the value of an axis.
 type Binding struct {
@@ -127,6 +136,7 @@ type RoleChange struct {
 	MemoryMiB *int
 	Finish    *string
 	On        *string
+	Beside    *string
 	Flags     []Setting
 	Pos       diag.Pos
 }
@@ -135,6 +145,9 @@ type RoleChange struct {
 const (
 	Exits   = "exits"   // the trial waits for it
 	Stopped = "stopped" // it never ends by itself (a parameter server): stopped when all others have exited
+	// It loads the host while the others run: started first, steady before they start, alive until
+	// they have ended; then stopped. Otherwise the trial is invalid.
+	Background = "background"
 )
 
 // A Role is a group of equal processes of a trial.
@@ -144,8 +157,9 @@ type Role struct {
 	CPUs      int    // whole CPUs a process may use; 0: all of its machine
 	GPUs      int    // a process
 	MemoryMiB int    // 0: no limit
-	Finish    string // Exits or Stopped
-	On        string // "": each process on a machine of its own; else the role whose machines it shares
+	Finish    string // Exits, Stopped or Background
+	On        string // the role whose machines it shares
+	Beside    string // the role whose hosts it shares, as the orchestration's Beside says; neither: each process on a machine of its own
 	Flags     []Setting
 	Pos       diag.Pos
 }
@@ -202,10 +216,43 @@ type Figure struct {
 	MetricAt diag.Pos
 	Block    string // empty: all blocks
 	Where    []Condition
-	Rows     string    // axis on the x-axis
+	Rows     []string  // axes on the x-axis; several: one group for each of their combinations
 	Columns  string    // axis of the series
-	Baseline []Setting // ratio to the cell with these values instead; nil: absolute numbers
+	Baseline []Setting // the cell with these values instead is what a bar is set against
+	As       string    // Absolute, Ratio or Degradation
+	XTitle   string    // of the x-axis; empty: made of the axes
+	YTitle   string    // of the y-axis; empty: made of the metric
 	Pos      diag.Pos
+}
+
+// What a figure shows of its metric.
+const (
+	Absolute    = "absolute"    // the number itself
+	Ratio       = "ratio"       // number / baseline
+	Degradation = "degradation" // number / baseline - 1
+)
+
+// A Label is what tables and charts print for a value of an axis.
+type Label struct {
+	Axis, Value, Text string
+	Pos               diag.Pos
+}
+
+// A Reference is numbers from elsewhere, such as a paper, that tables show beside the run's.
+type Reference struct {
+	Source string // where they are from, as readers should cite it
+	Rows   []ReferenceRow
+	Pos    diag.Pos
+}
+
+// A ReferenceRow is one number. It belongs to the cells of Block (any, if empty) that meet Where.
+type ReferenceRow struct {
+	Block  string
+	Where  []Setting
+	Metric string
+	Value  float64
+	Note   string
+	Pos    diag.Pos // in the file
 }
 
 // A Testbed says where a study runs.
@@ -233,8 +280,15 @@ type Orchestration struct {
 	Cloud   string
 	Machine json.RawMessage // the backend's own description of a machine; canonical JSON
 	Uses    []Amount        // of the testbed's capacity, each machine
+	Beside  string          // what stands beside a role on its host: BesideProcess or BesideMachine
 	Pos     diag.Pos
 }
+
+// What stands beside a role on its host.
+const (
+	BesideProcess = "process" // another process on the same machine: two jobs in one OS, two containers on a node
+	BesideMachine = "machine" // a machine of its own on the same host, as VMs are
+)
 
 // An Amount is some units of a resource ("hosts", "gpus", "instances", "cores", ...).
 type Amount struct {

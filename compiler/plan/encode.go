@@ -27,6 +27,8 @@ type head struct {
 	Figures  []Figure   `json:"figures,omitempty"`
 	Warnings []string   `json:"warnings,omitempty"`
 	Excluded []Excluded `json:"excluded,omitempty"`
+	Labels   []Label    `json:"labels,omitempty"`
+	RefsFrom string     `json:"refsFrom,omitempty"`
 }
 
 // wireCell is a Cell whose fleet is named.
@@ -48,10 +50,11 @@ type wireStep struct {
 
 type wire struct {
 	head
-	Fleets  []Fleet    `json:"fleets"`
-	Cells   []wireCell `json:"cells"`
-	Steps   []wireStep `json:"steps"`
-	Sources []Source   `json:"sources,omitempty"`
+	Fleets  []Fleet     `json:"fleets"`
+	Cells   []wireCell  `json:"cells"`
+	Steps   []wireStep  `json:"steps"`
+	Refs    []Reference `json:"refs,omitempty"`
+	Sources []Source    `json:"sources,omitempty"`
 }
 
 // Encode returns the one canonical JSON form: UTF-8, one cell, fleet, step or source a line,
@@ -59,7 +62,7 @@ type wire struct {
 func (p *Plan) Encode() ([]byte, error) {
 	h, err := compact(head{
 		p.Format, p.Study, p.Title, p.Testbed, p.Caveat, p.Repeats, nonNil(p.Axes), nonNil(p.Blocks), nonNil(p.Clouds),
-		p.Capacity, p.Workload, p.Policy, nonNil(p.Metrics), p.Figures, p.Warnings, p.Excluded,
+		p.Capacity, p.Workload, p.Policy, nonNil(p.Metrics), p.Figures, p.Warnings, p.Excluded, p.Labels, p.RefsFrom,
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +78,9 @@ func (p *Plan) Encode() ([]byte, error) {
 		line = p.appendStep(line[:0], i)
 		return line, nil
 	}, &err)
+	if len(p.Refs) > 0 {
+		list(b, "refs", len(p.Refs), func(i int) ([]byte, error) { return compact(p.Refs[i]) }, &err)
+	}
 	if len(p.Sources) > 0 {
 		list(b, "sources", len(p.Sources), func(i int) ([]byte, error) { return compact(p.Sources[i]) }, &err)
 	}
@@ -160,6 +166,7 @@ func Decode(b []byte) (*Plan, error) {
 		Format: w.Format, Study: w.Study, Title: w.Title, Testbed: w.Testbed, Caveat: w.Caveat, Repeats: w.Repeats,
 		Axes: w.Axes, Blocks: w.Blocks, Clouds: w.Clouds, Capacity: w.Capacity, Workload: w.Workload, Policy: w.Policy,
 		Fleets: w.Fleets, Excluded: w.Excluded, Metrics: w.Metrics, Figures: w.Figures, Warnings: w.Warnings, Sources: w.Sources,
+		Labels: w.Labels, RefsFrom: w.RefsFrom, Refs: w.Refs,
 	}
 	if err := p.link(&w); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)

@@ -34,6 +34,12 @@ func (p *Plan) Components(c *Cell) []Setting {
 			add("backend", cl.Backend)
 		}
 	}
+	if p.Caveat == Simulated { // a model's number is never taken for a measured one
+		add("simulated", "true")
+	}
+	if f.Hosts != "" {
+		add("hosts", f.Hosts)
+	}
 	for i, m := range f.Machines {
 		add("machine "+strconv.Itoa(i), string(m.Spec))
 	}

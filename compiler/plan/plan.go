@@ -9,8 +9,11 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"dlx.dev/dlx/spec/diag"
@@ -18,7 +21,7 @@ import (
 
 // Format is the number of the JSON form. It rises when a reader of the old form would
 // misunderstand the new one; added optional fields do not raise it.
-const Format = 1
+const Format = 2
 
 // A Plan is what a run will do.
 //
@@ -39,11 +42,14 @@ type Plan struct {
 	Fleets   []Fleet // by name
 	Cells    []Cell  // by name
 	Excluded []Excluded
-	Metrics  []Metric // by name
-	Figures  []Figure // by name
-	Warnings []string // of method: what the numbers will not be able to say
-	Steps    []Step   // topological; ready steps are tried in this order
-	Sources  []Source // sorted by ID; outside the digest
+	Metrics  []Metric    // by name
+	Figures  []Figure    // by name
+	Labels   []Label     // by axis and value
+	RefsFrom string      // where the reference numbers are from; empty if there are none
+	Refs     []Reference // by cell and metric
+	Warnings []string    // of method: what the numbers will not be able to say
+	Steps    []Step      // topological; ready steps are tried in this order
+	Sources  []Source    // sorted by ID; outside the digest
 }
 
 // A Caveat says why the numbers of a run are not what they look like. It is printed on the first
@@ -206,10 +212,34 @@ func (c *Cell) Value(axis string) (string, bool) {
 	return "", false
 }
 
+// Row is the cell's values on some axes, joined by RowSep, and whether it has them all: where a
+// figure with these rows shows it.
+func (c *Cell) Row(axes []string) (string, bool) {
+	if len(axes) == 1 {
+		return c.Value(axes[0])
+	}
+	values := make([]string, len(axes))
+	for i, a := range axes {
+		v, ok := c.Value(a)
+		if !ok {
+			return "", false
+		}
+		values[i] = v
+	}
+	return strings.Join(values, RowSep), true
+}
+
+// RowSep stands between the values of a row of several axes; no value holds it.
+const RowSep = ", "
+
 // How a role ends.
 const (
 	Exits   = "exits"   // the trial waits for it
 	Stopped = "stopped" // stopped when every role that exits has exited
+
+	// Started first, steady before the others start, alive until every role that exits has
+	// exited, then stopped; otherwise the trial is invalid.
+	Background = "background"
 )
 
 // A Role is a group of equal processes of a trial.
@@ -291,9 +321,55 @@ type Figure struct {
 	Metric   string      `json:"metric"`
 	Block    string      `json:"block,omitempty"`
 	Where    []Condition `json:"where,omitempty"`
-	Rows     string      `json:"rows"`
+	Rows     []string    `json:"rows"` // axes; a group on the x-axis for each of their combinations
 	Columns  string      `json:"columns"`
 	Baseline []Setting   `json:"baseline,omitempty"`
+	As       string      `json:"as"`
+	XTitle   string      `json:"xTitle,omitempty"`
+	YTitle   string      `json:"yTitle,omitempty"`
+}
+
+// What a figure shows of its metric.
+const (
+	Absolute    = "absolute"    // the number itself
+	Ratio       = "ratio"       // number / baseline
+	Degradation = "degradation" // number / baseline - 1
+)
+
+// A Label is what tables and charts print for a value of an axis.
+type Label struct {
+	Axis  string `json:"axis"`
+	Value string `json:"value"`
+	Text  string `json:"text"`
+}
+
+// Label is the text for a value of an axis: the value itself if the study gives none.
+func (p *Plan) Label(axis, value string) string {
+	for _, l := range p.Labels {
+		if l.Axis == axis && l.Value == value {
+			return l.Text
+		}
+	}
+	return value
+}
+
+// A Reference is a number from elsewhere for a metric of a cell.
+type Reference struct {
+	Cell   string  `json:"cell"`
+	Metric string  `json:"metric"`
+	Value  float64 `json:"value"`
+	Note   string  `json:"note,omitempty"`
+}
+
+// Reference finds the reference number of a cell, and nil if there is none.
+func (p *Plan) Reference(cell, metric string) *Reference {
+	i, ok := slices.BinarySearchFunc(p.Refs, [2]string{cell, metric}, func(r Reference, k [2]string) int {
+		return cmp.Or(strings.Compare(r.Cell, k[0]), strings.Compare(r.Metric, k[1]))
+	})
+	if !ok {
+		return nil
+	}
+	return &p.Refs[i]
 }
 
 // A Condition restricts an axis to some values.

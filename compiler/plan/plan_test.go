@@ -74,7 +74,7 @@ func TestDecodeRefusesWhatCannotBeExecuted(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, old, now, want string }{
-		{"another format", `"format":1`, `"format":2`, "format 2 is not known; this dlx reads format 1"},
+		{"another format", `"format":2`, `"format":3`, "format 3 is not known; this dlx reads format 2"},
 		{"an unknown field", `"study":"roles"`, `"study":"roles","colour":"blue"`, `unknown field "colour"`},
 		{"text after it", "]\n}\n", "]\n}\n{}", "invalid character"},
 		{"an unknown fleet", `"kind":"provision","fleet":"lab-vm-3"`, `"kind":"provision","fleet":"nosuch"`, `unknown fleet "nosuch"`},

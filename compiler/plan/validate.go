@@ -84,6 +84,11 @@ func (v *validator) fleets() {
 		if !v.clouds[f.Cloud] {
 			v.addf("fleet %q: unknown cloud %q", f.Name, f.Cloud)
 		}
+		switch f.Hosts {
+		case "", "same", "different":
+		default:
+			v.addf("fleet %q: hosts %q: unknown", f.Name, f.Hosts)
+		}
 		if len(f.Machines) == 0 {
 			v.addf("fleet %q: no machines", f.Name)
 		}
@@ -154,8 +159,8 @@ func (v *validator) roles(c *Cell, f *Fleet) {
 		}
 	}
 	for _, r := range c.Roles {
-		if r.Finish != Exits && r.Finish != Stopped {
-			v.addf("cell %q: role %q: finish %q is neither %q nor %q", c.Name, r.Name, r.Finish, Exits, Stopped)
+		if r.Finish != Exits && r.Finish != Stopped && r.Finish != Background {
+			v.addf("cell %q: role %q: finish %q is none of %q, %q and %q", c.Name, r.Name, r.Finish, Exits, Stopped, Background)
 		}
 		if len(r.Args) == 0 || len(r.Machines) == 0 || r.CPUs < 0 || r.GPUs < 0 || r.MemoryMiB < 0 {
 			v.addf("cell %q: role %q: no program, no machine, or a negative resource", c.Name, r.Name)
@@ -253,6 +258,14 @@ func (v *validator) figures() {
 	for _, f := range v.p.Figures {
 		if !nameRE.MatchString(f.Name) || !metrics[f.Metric] {
 			v.addf("figure %q: ill named, or of an unknown metric %q", f.Name, f.Metric)
+		}
+		switch f.As {
+		case Absolute, Ratio, Degradation:
+		default:
+			v.addf("figure %q: shown as %q: unknown", f.Name, f.As)
+		}
+		if len(f.Rows) == 0 || (f.As != Absolute) != (len(f.Baseline) > 0) {
+			v.addf("figure %q: no rows, or a baseline that does not fit to %q", f.Name, f.As)
 		}
 	}
 	if !slices.IsSortedFunc(v.p.Sources, func(a, b Source) int {

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -64,16 +65,23 @@ func (b *workbook) chartOf(fs *figureSheet) *xmlChartSpace {
 	if c := b.book.Run.Plan.Caveat; c != "" { // charts are copied out of workbooks
 		title += " [" + caveatMark(c) + "]"
 	}
-	chart := newChart(title, t.Figure.Rows, fs.quantity())
+	chart := newChart(title, cmp.Or(t.Figure.XTitle, strings.Join(t.Figure.Rows, ", ")), fs.quantity())
+	if t.Figure.As == plan.Degradation {
+		chart.Chart.PlotArea.ValAx.NumFmt.Code = "0%"
+	}
 	lowest := 0.0
+	categories := make([]string, rows)
+	for i, row := range t.Rows {
+		categories[i] = fs.rowLabel(row)
+	}
 	for c, name := range t.Columns {
 		head := fs.first + c*rows
 		s := xmlSeries{
 			Idx: val(c), Order: val(c),
-			Tx:     xmlSeriesText{StrRef: strRef(fmt.Sprintf("%s!$%s$%d", quoteSheet(fs.name), fs.column("column"), head), []string{name})},
+			Tx:     xmlSeriesText{StrRef: strRef(fmt.Sprintf("%s!$%s$%d", quoteSheet(fs.name), fs.column("column"), head), []string{fs.label(t.Figure.Columns, name)})},
 			SpPr:   solidShape(palette[c%len(palette)]),
 			Invert: val(0),
-			Cat:    xmlCategories{StrRef: strRef(fs.ref("row", c), t.Rows)},
+			Cat:    xmlCategories{StrRef: strRef(fs.ref("row", c), categories)},
 			Values: xmlValues{NumRef: xmlNumRef{F: fs.ref(fs.plotted, c)}},
 		}
 		s.Values.NumRef.Cache.Count = val(rows)
@@ -92,7 +100,7 @@ func (b *workbook) chartOf(fs *figureSheet) *xmlChartSpace {
 				plus.Cache.add(r, hi-v)
 				minus.Cache.add(r, v-lo)
 			}
-			labels.Labels = append(labels.Labels, staticLabel(r, labelText(pt.Sample.Center), fs.bars() >= manyBars))
+			labels.Labels = append(labels.Labels, staticLabel(r, fs.barText(pt), fs.bars() >= manyBars))
 		}
 		if len(labels.Labels) > 0 {
 			labels.xmlShow = showNothing()
@@ -120,10 +128,17 @@ func caveatMark(c plan.Caveat) string {
 
 // interval is that of what the chart shows.
 func (fs *figureSheet) interval(pt *results.Point) (lo, hi float64, ok bool) {
-	if fs.hasBaseline() {
-		return pt.RatioLo, pt.RatioHi, pt.RatioLevel > 0
+	_, lo, hi, ok, _ = pt.Shown(fs.table.Figure.As)
+	return lo, hi, ok
+}
+
+// barText stands above a bar: the absolute value, as in the literature, where the bar is a ratio;
+// the degradation itself, in percent, where it is one.
+func (fs *figureSheet) barText(pt *results.Point) string {
+	if fs.table.Figure.As == plan.Degradation {
+		return strconv.FormatFloat(100*(pt.Ratio-1), 'f', 0, 64) + " %"
 	}
-	return pt.Sample.Lo, pt.Sample.Hi, pt.Sample.Level > 0
+	return labelText(pt.Sample.Center)
 }
 
 // labelText writes an absolute value with four digits: the least that tells 119.9 from 120.0.

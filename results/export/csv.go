@@ -162,7 +162,8 @@ func writeFigure(w io.Writer, caveat plan.Caveat, t *results.Table) error {
 	c := newCSV(w)
 	c.header([]string{
 		"row", "column", "cell", "n", "missing", "median", "lo", "hi", "level", "mean", "mean_kind", "sd", "unit",
-		"baseline_cell", "baseline_median", "ratio", "ratio_lo", "ratio_hi", "ratio_level", "caveat", "note",
+		"baseline_cell", "baseline_median", "ratio", "ratio_lo", "ratio_hi", "ratio_level", "degradation",
+		"reference", "reference_ratio", "caveat", "note",
 	})
 	var buf []value
 	for _, points := range t.Points {
@@ -199,18 +200,24 @@ func figureRow(buf []value, caveat plan.Caveat, t *results.Table, pt *results.Po
 	if pt.Base != nil && pt.Base.N > 0 {
 		buf[n] = number(pt.Base.Center)
 	}
-	if hasRatio(pt) {
+	if pt.HasRatio() {
 		buf[n+1] = number(pt.Ratio)
 	}
 	if pt.RatioLevel > 0 {
 		buf[n+2], buf[n+3], buf[n+4] = number(pt.RatioLo), number(pt.RatioHi), number(pt.RatioLevel)
 	}
+	n = len(buf)
+	buf = append(buf, make([]value, 3)...)
+	if v, _, _, _, ok := pt.Shown(plan.Degradation); ok && t.Figure.As == plan.Degradation {
+		buf[n] = number(v)
+	}
+	if pt.Ref != nil {
+		buf[n+1] = number(pt.Ref.Value)
+		if pt.Ref.Ratio != 0 {
+			buf[n+2] = number(pt.Ref.Ratio)
+		}
+	}
 	return append(buf, text(string(caveat)), text(pt.Note))
-}
-
-// hasRatio reports whether the Ratio of a point is one: a median of 0 has ratio 0 as well.
-func hasRatio(pt *results.Point) bool {
-	return pt.Sample.N > 0 && pt.Base != nil && pt.Base.N > 0 && pt.Base.Center != 0
 }
 
 func meanKind(s *results.Sample) string {

@@ -43,8 +43,8 @@ func testRun() *results.Run {
 		Excluded: []plan.Excluded{{Cell: "one/model=alexnet,orchestration=container-on-vm", Reason: "+does not boot"}},
 		Warnings: []string{"a warning of method"},
 		Figures: []plan.Figure{
-			{Name: "abs", Metric: "elapsed", Rows: "model", Columns: "orchestration"},
-			{Name: "rel", Title: "Relative", Metric: "throughput", Rows: "model", Columns: "orchestration", Baseline: []plan.Setting{{Name: "orchestration", Value: "bm"}}},
+			{Name: "abs", Metric: "elapsed", Rows: []string{"model"}, Columns: "orchestration", As: plan.Absolute},
+			{Name: "rel", Title: "Relative", Metric: "throughput", Rows: []string{"model"}, Columns: "orchestration", As: plan.Ratio, Baseline: []plan.Setting{{Name: "orchestration", Value: "bm"}}},
 		},
 	}
 	for _, m := range []string{"alexnet", "resnet50"} {

@@ -6,12 +6,14 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
+	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/results"
 )
 
 // A figureSheet is the sheet of a table.
 type figureSheet struct {
 	table   *results.Table
+	plan    *plan.Plan
 	name    string
 	first   int    // row of the first bar, from 1
 	plotted string // column of what the chart shows
@@ -28,8 +30,35 @@ type figureColumn struct {
 // chartRows is how many rows of 20 pixels the chart covers, above the table.
 const chartRows = 23
 
-// hasBaseline reports whether the chart shows ratios.
-func (fs *figureSheet) hasBaseline() bool { return len(fs.table.Figure.Baseline) > 0 }
+// hasBaseline reports whether the chart sets numbers against others.
+func (fs *figureSheet) hasBaseline() bool { return fs.table.Figure.As != plan.Absolute }
+
+func (fs *figureSheet) label(axis, value string) string { return fs.plan.Label(axis, value) }
+
+// rowLabel is the text of a group on the x-axis.
+func (fs *figureSheet) rowLabel(row string) string {
+	axes := fs.table.Figure.Rows
+	if len(axes) == 1 {
+		return fs.label(axes[0], row)
+	}
+	values := strings.Split(row, plan.RowSep)
+	for i := range values {
+		values[i] = fs.label(axes[i], values[i])
+	}
+	return strings.Join(values, plan.RowSep)
+}
+
+// plottedStyle is how what the chart shows is written in cells.
+func (fs *figureSheet) plottedStyle(b *workbook) int {
+	switch fs.table.Figure.As {
+	case plan.Ratio:
+		return b.style.ratio
+	case plan.Degradation:
+		return b.style.percent
+	default:
+		return b.style.number
+	}
+}
 
 func (fs *figureSheet) title() string {
 	if fs.table.Figure.Title != "" {
@@ -42,7 +71,7 @@ func (fs *figureSheet) title() string {
 func (fs *figureSheet) baselineName() string {
 	base := fs.table.Figure.Baseline
 	if len(base) == 1 {
-		return base[0].Value
+		return fs.label(base[0].Name, base[0].Value)
 	}
 	var out []string
 	for _, s := range base {
@@ -54,10 +83,16 @@ func (fs *figureSheet) baselineName() string {
 // quantity is what the chart shows, with its unit.
 func (fs *figureSheet) quantity() string {
 	m := fs.table.Metric
-	if fs.hasBaseline() {
+	switch {
+	case fs.table.Figure.YTitle != "":
+		return fs.table.Figure.YTitle
+	case fs.table.Figure.As == plan.Ratio:
 		return m.Name + " relative to " + fs.baselineName()
+	case fs.table.Figure.As == plan.Degradation:
+		return m.Name + " / " + fs.baselineName() + " - 1"
+	default:
+		return m.Name + " (" + m.Unit + ")"
 	}
-	return m.Name + " (" + m.Unit + ")"
 }
 
 // point is the n-th bar in the sheet's order: by column, then row, so that the bars of a series
@@ -95,10 +130,7 @@ func (b *workbook) fillFigures() error {
 func (b *workbook) fillFigure(fs *figureSheet) error {
 	t := fs.table
 	fs.columns = figureColumns(fs)
-	fs.plotted = "median"
-	if fs.hasBaseline() {
-		fs.plotted = "ratio"
-	}
+	fs.plotted = map[string]string{plan.Absolute: "median", plan.Ratio: "ratio", plan.Degradation: "degradation"}[t.Figure.As]
 	s := &sheet{name: fs.name, height: map[int]float64{}}
 	s.add(styled(b.style.title, fs.title()))
 	s.add(b.caveatRow()...)
@@ -201,7 +233,7 @@ func figureColumns(fs *figureSheet) []figureColumn {
 			return b.medianOf(pt.BaseCell, t.Metric.Name, pt.Base)
 		}},
 		figureColumn{"ratio", "ratio", 9, func(b *workbook, fs *figureSheet, row int, pt *results.Point) any {
-			if !hasRatio(pt) {
+			if !pt.HasRatio() {
 				return nil
 			}
 			return formula(fs.at("median", row)+"/"+fs.at("base", row), pt.Ratio, b.style.ratio)
@@ -209,6 +241,14 @@ func figureColumns(fs *figureSheet) []figureColumn {
 		optional("ratio_lo", "ratio lo (bootstrap)", 11, func(pt *results.Point) (float64, bool) { return pt.RatioLo, pt.RatioLevel > 0 }, ratioStyle),
 		optional("ratio_hi", "ratio hi (bootstrap)", 11, func(pt *results.Point) (float64, bool) { return pt.RatioHi, pt.RatioLevel > 0 }, ratioStyle),
 	)
+	if t.Figure.As == plan.Degradation {
+		out = append(out, figureColumn{"degradation", "ratio - 1", 9, func(b *workbook, fs *figureSheet, row int, pt *results.Point) any {
+			if !pt.HasRatio() {
+				return nil
+			}
+			return formula(fs.at("ratio", row)+"-1", pt.Ratio-1, b.style.percent)
+		}})
+	}
 	out = append(out, errorColumns("ratio", "ratio_lo", "ratio_hi", func(pt *results.Point) (float64, float64, float64, bool) {
 		return pt.Ratio, pt.RatioLo, pt.RatioHi, pt.RatioLevel > 0
 	})...)
@@ -217,8 +257,10 @@ func figureColumns(fs *figureSheet) []figureColumn {
 
 func absoluteColumns(t *results.Table) []figureColumn {
 	return []figureColumn{
-		{"row", t.Figure.Rows, 15, func(_ *workbook, _ *figureSheet, _ int, pt *results.Point) any { return pt.Row }},
-		{"column", t.Figure.Columns, 18, func(_ *workbook, _ *figureSheet, _ int, pt *results.Point) any { return pt.Column }},
+		{"row", strings.Join(t.Figure.Rows, ", "), 15, func(_ *workbook, fs *figureSheet, _ int, pt *results.Point) any { return fs.rowLabel(pt.Row) }},
+		{"column", t.Figure.Columns, 18, func(_ *workbook, fs *figureSheet, _ int, pt *results.Point) any {
+			return fs.label(t.Figure.Columns, pt.Column)
+		}},
 		optional("n", "n", 5, func(pt *results.Point) (float64, bool) { return float64(pt.Sample.N), pt.Cell != "" }, nil),
 		optional("missing", "missing", 8, func(pt *results.Point) (float64, bool) { return float64(pt.Sample.Missing), pt.Cell != "" }, nil),
 		{"median", "median", 11, func(b *workbook, _ *figureSheet, _ int, pt *results.Point) any {
@@ -259,8 +301,41 @@ func errorColumns(center, lo, hi string, of func(*results.Point) (c, lo, hi floa
 	}
 }
 
+// refColumns are the numbers from elsewhere, where there are any.
+func refColumns(t *results.Table) []figureColumn {
+	var out []figureColumn
+	if hasRef(t, func(r *results.Ref) bool { return true }) {
+		out = append(out, optional("reference", "reference", 11, func(pt *results.Point) (float64, bool) {
+			if pt.Ref == nil {
+				return 0, false
+			}
+			return pt.Ref.Value, true
+		}, numberStyle))
+	}
+	if hasRef(t, func(r *results.Ref) bool { return r.Ratio != 0 }) {
+		out = append(out, optional("reference_ratio", "ratio in the reference", 11, func(pt *results.Point) (float64, bool) {
+			if pt.Ref == nil {
+				return 0, false
+			}
+			return pt.Ref.Ratio, pt.Ref.Ratio != 0
+		}, ratioStyle))
+	}
+	return out
+}
+
+func hasRef(t *results.Table, fits func(*results.Ref) bool) bool {
+	for _, row := range t.Points {
+		for i := range row {
+			if r := row[i].Ref; r != nil && fits(r) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func lastColumns(t *results.Table) []figureColumn {
-	return []figureColumn{
+	return append(refColumns(t), []figureColumn{
 		{"raw", "values", 14, func(b *workbook, _ *figureSheet, _ int, pt *results.Point) any {
 			_, first, last, ok := b.rawRange(pt.Cell, t.Metric.Name, "A")
 			if !ok {
@@ -270,7 +345,7 @@ func lastColumns(t *results.Table) []figureColumn {
 		}},
 		{"cell", "cell", 52, func(_ *workbook, _ *figureSheet, _ int, pt *results.Point) any { return orNil(pt.Cell) }},
 		{"note", "note", 40, func(_ *workbook, _ *figureSheet, _ int, pt *results.Point) any { return orNil(pt.Note) }},
-	}
+	}...)
 }
 
 func orNil(s string) any {

@@ -1,6 +1,8 @@
 package export
 
 import (
+	"strings"
+
 	"fmt"
 
 	"github.com/xuri/excelize/v2"
@@ -51,13 +53,13 @@ func (b *workbook) addShort(s *sheet, fs *figureSheet) {
 	t := fs.table
 	s.add()
 	s.add(link("#"+quoteSheet(fs.name)+"!A1", fs.title(), b.style.link), fs.quantity())
-	head := []any{styled(b.style.head, t.Figure.Rows)}
+	head := []any{styled(b.style.head, strings.Join(t.Figure.Rows, ", "))}
 	for _, c := range t.Columns {
-		head = append(head, styled(b.style.head, c))
+		head = append(head, styled(b.style.head, fs.label(t.Figure.Columns, c)))
 	}
 	s.add(head...)
 	for r, row := range t.Rows {
-		line := []any{row}
+		line := []any{fs.rowLabel(row)}
 		for c := range t.Columns {
 			line = append(line, b.plottedRef(fs, c*len(t.Rows)+r))
 		}
@@ -74,18 +76,11 @@ func (b *workbook) plottedRef(fs *figureSheet, n int) any {
 	if !ok {
 		return nil
 	}
-	style := b.style.number
-	if fs.hasBaseline() {
-		style = b.style.ratio
-	}
-	return excelize.Cell{StyleID: style, Formula: quoteSheet(fs.name) + "!" + fs.at(fs.plotted, fs.first+n), Value: v}
+	return excelize.Cell{StyleID: fs.plottedStyle(b), Formula: quoteSheet(fs.name) + "!" + fs.at(fs.plotted, fs.first+n), Value: v}
 }
 
 // plottedValue is the height of the n-th bar.
 func (fs *figureSheet) plottedValue(n int) (v float64, ok bool) {
-	pt := fs.point(n)
-	if fs.hasBaseline() {
-		return pt.Ratio, hasRatio(pt)
-	}
-	return pt.Sample.Center, pt.Sample.N > 0
+	v, _, _, _, ok = fs.point(n).Shown(fs.table.Figure.As)
+	return v, ok
 }

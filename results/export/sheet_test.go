@@ -144,7 +144,7 @@ func TestAMissingBarIsEmptyWithANote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notes := map[string]string{"resnet50": "invalid: batch size 32 per device was declared, 16 was in effect", "alexnet": "excluded: the figure does not show it"}
+	notes := map[string]string{"resnet50": "invalid: batch size 32 per device was declared, 16 was in effect", "AlexNet": "excluded: the figure does not show it"}
 	var head []string
 	for _, row := range rows {
 		if len(row) > 1 && row[0] == "model" {
@@ -172,7 +172,7 @@ func TestAMissingBarIsEmptyWithANote(t *testing.T) {
 
 func TestAChartHoldsItsNumbers(t *testing.T) {
 	b := results.Tabulate(richRun(t, plan.Sandbox))
-	fs := &figureSheet{table: &b.Tables[1], name: "it's fig5", first: 30, plotted: "ratio"}
+	fs := &figureSheet{table: &b.Tables[1], plan: b.Run.Plan, name: "it's fig5", first: 30, plotted: "ratio"}
 	fs.columns = figureColumns(fs)
 	w := &workbook{book: b}
 	out, err := marshalChart(w.chartOf(fs))
@@ -235,7 +235,7 @@ func TestFilesOfFiguresKeepClearOfTheOthers(t *testing.T) {
 	for _, f := range files {
 		got = append(got, filepath.Base(f))
 	}
-	want := []string{"Observations-2.csv", "closer.xlsx", "codebook.csv", "observations.csv", "trials-2.csv", "trials.csv"}
+	want := []string{"Observations-2.csv", "closer.xlsx", "codebook.csv", "fig9.csv", "observations.csv", "trials-2.csv", "trials.csv"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v; want %v", got, want)
 	}

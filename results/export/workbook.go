@@ -70,7 +70,7 @@ func (b *workbook) makeSheets() error {
 	order := []string{}
 	for i := range b.book.Tables {
 		t := &b.book.Tables[i]
-		fs := figureSheet{table: t, name: taken.unique(sheetName(t.Figure.Name), "")}
+		fs := figureSheet{table: t, plan: b.book.Run.Plan, name: taken.unique(sheetName(t.Figure.Name), "")}
 		b.figures = append(b.figures, fs)
 		order = append(order, fs.name)
 	}
