@@ -33,6 +33,7 @@ type Options struct {
 	Journal  *journal.Writer
 	History  *journal.History // what the journal held; the executor goes on folding into it
 	Parse    ParseFunc
+	Steady   SteadyFunc                               // nil: a background role is steady once it is started
 	Files    func(name string) (backends.File, error) // files that stagings name; "self" is dlx itself
 
 	Jobs     int           // most trials at once; 0: as many as there are fleets
@@ -75,6 +76,10 @@ type Reading struct {
 // A ParseFunc reads the output of a trial. An error means that the output does not hold what it
 // should. It is called from many goroutines.
 type ParseFunc func(t Trial) (Reading, error)
+
+// A SteadyFunc reports whether a process of the plan's workload has got into its stride, by what
+// it has printed so far. It is called from many goroutines.
+type SteadyFunc func(p *plan.Plan, output []byte) bool
 
 // A StepOutcome is what became of a step.
 type StepOutcome struct {

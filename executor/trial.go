@@ -31,9 +31,8 @@ type proc struct {
 	exit  backends.Exit
 }
 
-// trial runs the trial protocol: start the roles that never end by themselves, then the others;
-// wait for those; stop the first; bring all files home; read them. What was read is in the
-// events before anything of the fleet may be released.
+// trial runs the trial protocol (see protocol.go), brings all files home and reads them. What was
+// read is in the events before anything of the fleet may be released.
 func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, end *journal.Event) error {
 	cell := &j.p.Cells[j.step.Cell]
 	if j.retry {
@@ -65,6 +64,9 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 		return err
 	}
 	if err := failure(procs, j.attemptDir(), j.o.Dir); err != nil {
+		return err
+	}
+	if err := overlap(procs, end.Procs); err != nil {
 		return err
 	}
 	var reading Reading
@@ -110,7 +112,7 @@ func (j *job) groupID(c *plan.Cell, role string) string {
 // groups resolves the roles of a cell: addresses, paths and indexes are known now.
 func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
 	var out []*group
-	for _, finish := range []string{plan.Stopped, plan.Exits} { // servers first
+	for _, finish := range []string{plan.Background, plan.Stopped, plan.Exits} { // in the order of their start
 		for i := range c.Roles {
 			r := &c.Roles[i]
 			if r.Finish != finish {
@@ -172,105 +174,6 @@ func (j *job) arg(c *plan.Cell, a plan.Arg, mi, k int) (string, error) {
 		}
 		return "", backends.Errorf(backends.Internal, j.id, "%q is not staged on machine %d", name, mi)
 	}
-}
-
-// runProcs starts all, waits for the roles that exit, and stops the others.
-func (j *job) runProcs(ctx context.Context, groups []*group, procs []*proc) error {
-	err := j.span("launch", func() error {
-		for _, g := range groups {
-			if err := g.l.Start(ctx, g.Group); err != nil {
-				return fmt.Errorf("%s: %w", g.procs[0].role.Name, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return j.span("run", func() error { return await(ctx, procs) })
-}
-
-func (p *proc) name() string { return p.role.Name + "-" + strconv.Itoa(p.index) }
-
-// errOver ends the waiting for roles that never exit once the others have.
-var errOver = errors.New("the roles that exit have exited")
-
-func await(ctx context.Context, procs []*proc) error {
-	over, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	waiting, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	g, gctx := errgroup.WithContext(waiting)
-	servers, sctx := errgroup.WithContext(over)
-	for _, p := range procs {
-		if p.role.Finish == plan.Exits {
-			g.Go(func() (err error) {
-				if p.exit, err = p.l.Wait(gctx, p.m, p.p.ID); err != nil {
-					return fmt.Errorf("%s: %w", p.name(), err)
-				}
-				if p.exit.Code != 0 {
-					return errExit // the others need not go on
-				}
-				return nil
-			})
-			continue
-		}
-		servers.Go(func() (err error) {
-			p.exit, err = p.l.Wait(sctx, p.m, p.p.ID)
-			if err == nil {
-				return backends.Errorf(backends.Infra, p.name(), "ended with code %d before the roles it serves", p.exit.Code)
-			}
-			if errors.Is(context.Cause(sctx), errOver) {
-				return nil
-			}
-			return err
-		})
-	}
-	var serverErr, workerErr error
-	serversOver, workersOver := make(chan struct{}), make(chan struct{})
-	go func() { serverErr = servers.Wait(); close(serversOver) }()
-	go func() { workerErr = g.Wait(); close(workersOver) }()
-	hasServers := false
-	for _, p := range procs {
-		hasServers = hasServers || p.role.Finish != plan.Exits
-	}
-	if !hasServers {
-		<-workersOver
-		return ignoreExit(ctx, procs, workerErr)
-	}
-	select {
-	case <-workersOver:
-		stop(errOver)
-		<-serversOver
-		return ignoreExit(ctx, procs, workerErr)
-	case <-serversOver:
-		// The exiting roles may have ended in the same moment; the early end still counts.
-		giveUp()
-		<-workersOver
-		return serverErr
-	}
-}
-
-// errExit says that a process ended with a code other than 0.
-var errExit = errors.New("exit code other than 0")
-
-// ignoreExit stops what still runs and turns errExit into none: the logs have to come home
-// before the failure is reported.
-func ignoreExit(ctx context.Context, procs []*proc, err error) error {
-	if err != nil && !errors.Is(err, errExit) {
-		return err
-	}
-	for _, p := range procs {
-		if p.role.Finish == plan.Stopped || err != nil && p.exit.Started.IsZero() {
-			if err := p.l.Stop(ctx, p.m, p.p.ID, stopGrace); err != nil {
-				return fmt.Errorf("%s: %w", p.name(), err)
-			}
-			if p.exit, err = p.l.Wait(ctx, p.m, p.p.ID); err != nil {
-				return fmt.Errorf("%s: %w", p.name(), err)
-			}
-		}
-	}
-	return nil
 }
 
 // abandon stops whatever an attempt left running, so that the next has the machines for itself.

@@ -32,6 +32,7 @@ import (
 //	boot vm-1 90s             how long booting takes; "fail CLASS N" fails the first N times
 //	remove vm-1 5s            the same for the release
 //	run single/m=a 30s        how long the program runs; "exit N" is its code; "fail CLASS N" as above
+//	run bg@single/m=a 30s     the same of another role, which is steady after 5.1 s; without it: until it is stopped
 //	at 100s drain             or stop (now)
 type world struct {
 	plan   *plan.Plan
@@ -138,11 +139,17 @@ func parseWorld(t *testing.T, text string) *world {
 
 // process runs "worker cell": it takes what the world says. Servers run until they are stopped.
 func (w *world) process(ctx context.Context, _ backends.Machine, p backends.Process, stdout, _ io.Writer) int {
-	if p.Args[0] != "worker" {
-		<-ctx.Done()
-		return 143
+	name := cellOf(p.ID)
+	if role := p.Args[0]; role != "worker" {
+		if w.run[role+"@"+name] == nil {
+			fmt.Fprintln(stdout, "steady")
+			<-ctx.Done()
+			return 143
+		}
+		name = role + "@" + name
+		time.AfterFunc(5100*time.Millisecond, func() { fmt.Fprintln(stdout, "steady") })
 	}
-	d, exit, _ := w.next(w.run, cellOf(p.ID))
+	d, exit, _ := w.next(w.run, name)
 	select {
 	case <-time.After(d):
 		fmt.Fprintln(stdout, "total images/sec: 100.00")
@@ -262,6 +269,7 @@ func (s *session) run(t *testing.T) (*executor.Outcome, error) {
 	o := executor.Options{
 		Run: "r1", Dir: s.dir, Version: "test", Backends: map[string]*backends.Backend{"c": s.w.cloud.Backend()},
 		Journal: j, History: h, Parse: readTotal, Drain: drain,
+		Steady:   func(_ *plan.Plan, out []byte) bool { return strings.HasPrefix(string(out), "steady\n") },
 		Progress: func(ev journal.Event) { fmt.Fprintln(&s.trace, traceLine(time.Since(begun), ev)) },
 	}
 	if s.opt != nil {
@@ -290,6 +298,11 @@ func traceLine(at time.Duration, ev journal.Event) string {
 	}
 	if ev.State != "" {
 		line += " " + string(ev.State)
+	}
+	for _, p := range ev.Procs {
+		if p.Covered != nil {
+			line += fmt.Sprintf(" %s covered %.2f", p.Role, *p.Covered)
+		}
 	}
 	if ev.Class != "" {
 		line += " " + string(ev.Class) + ": " + ev.Error

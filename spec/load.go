@@ -37,7 +37,7 @@ func (c Catalog) metrics(kind string) []string {
 	if kind == Command {
 		return []string{"elapsed"}
 	}
-	return []string{"elapsed", "jitter", "loss", "step_se", "throughput"}
+	return []string{"background_throughput", "elapsed", "jitter", "loss", "step_se", "throughput"}
 }
 
 // Load reads the study in a folder.

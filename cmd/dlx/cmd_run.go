@@ -79,7 +79,7 @@ func runPlan(ctx context.Context, p *plan.Plan, dir string, o runOptions, stdout
 	}
 	out, runErr := executor.Execute(sig.ctx, p, executor.Options{ //nolint:contextcheck // as above
 		Run: f.runID, Dir: dir, Version: version(), Backends: backs.byCloud, Journal: f.journal, History: f.history,
-		Parse: parseTrial, Files: ownFiles(), Jobs: o.jobs, FailFast: o.failFast, Drain: sig.drain, Progress: show.event,
+		Parse: parseTrial, Steady: steady, Files: ownFiles(), Jobs: o.jobs, FailFast: o.failFast, Drain: sig.drain, Progress: show.event,
 	})
 	show.finish()
 	closeErr := backs.close(context.WithoutCancel(ctx))

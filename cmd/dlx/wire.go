@@ -87,6 +87,8 @@ func ownFiles() func(string) (backends.File, error) {
 }
 
 // parseTrial joins the executor with the parsers, which do not know each other.
+func steady(p *plan.Plan, output []byte) bool { return parse.Steady(&p.Workload, output) }
+
 func parseTrial(t executor.Trial) (executor.Reading, error) {
 	r, err := parse.Read(&parse.Trial{Workload: &t.Plan.Workload, Cell: t.Cell, Procs: t.Procs, Dir: t.Dir})
 	if err != nil {

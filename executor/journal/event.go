@@ -89,6 +89,8 @@ type Proc struct {
 	Machine string        `json:"machine"`
 	Exit    backends.Exit `json:"exit"`
 	Files   []FileSum     `json:"files,omitempty"` // brought home
+	// Covered is, of a background process, the share of the other roles' time in which it ran.
+	Covered *float64 `json:"covered,omitempty"`
 }
 
 // A FileSum is a file and what it held.

@@ -40,15 +40,35 @@ type Parser struct {
 	Name    string
 	Metrics []string // all that it may report; nil: those that the workload's patterns name
 	Read    func(t *Trial) (Reading, error)
+	// Steady reports whether a process that printed this so far has got into its stride.
+	Steady func(w *plan.Workload, output []byte) bool
 }
 
 // Parsers lists all formats.
 func Parsers() []Parser {
 	return []Parser{
-		{Name: "tf_cnn_benchmarks", Metrics: []string{"throughput", "loss", "jitter", "step_se", "elapsed"}, Read: readTFCNN},
-		{Name: "pattern", Read: readPatterns},
+		{Name: "tf_cnn_benchmarks", Metrics: []string{"throughput", "loss", "jitter", "step_se", BackgroundRate, "elapsed"}, Read: readTFCNN, Steady: steadyTFCNN},
+		{Name: "pattern", Read: readPatterns, Steady: steadyPatterns},
 	}
 }
+
+// Steady reports whether a process of the workload has got into its stride, by what it printed so
+// far; false for an unknown parser.
+func Steady(w *plan.Workload, output []byte) bool {
+	ps := Parsers()
+	i := slices.IndexFunc(ps, func(p Parser) bool { return p.Name == w.Parser })
+	return i >= 0 && ps[i].Steady(w, output)
+}
+
+// wholeLines are the lines of an output that are complete.
+func wholeLines(output []byte) []string {
+	text := string(output)
+	return strings.Split(text[:strings.LastIndexByte(text, '\n')+1], "\n")
+}
+
+// BackgroundRate is the metric that trials with a background role of tf_cnn_benchmarks yield: its
+// images/s.
+const BackgroundRate = "background_throughput"
 
 // Elapsed is the metric that every trial yields: the seconds from the start of its first process
 // to the end of its last one that exits by itself, on the machines' own clocks.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"dlx.dev/dlx/backends"
@@ -36,6 +37,22 @@ func readPatterns(t *Trial) (Reading, error) {
 		return r, nil
 	}
 	return r, nil
+}
+
+// steadyPatterns: a command is steady once it has printed a line that one of its patterns reads, or
+// any line where it has none.
+func steadyPatterns(w *plan.Workload, output []byte) bool {
+	all := wholeLines(output)
+	if len(w.Patterns) == 0 {
+		return len(all) > 1 // the last is what follows the last line end
+	}
+	for _, p := range w.Patterns {
+		re, err := regexp.Compile(p.Line)
+		if err == nil && slices.ContainsFunc(all, re.MatchString) {
+			return true
+		}
+	}
+	return false
 }
 
 // lastMatch also counts the lines that were too long to be looked at.

@@ -119,6 +119,20 @@ func Interval(batch int, from, to StepLine) (rate float64, ok bool) {
 	return float64(to.Step-from.Step) * b / t, true
 }
 
+// steadySteps is how many step lines make a process steady: the first comes with the first step
+// after warm-up, the second shows that it goes on.
+const steadySteps = 2
+
+func steadyTFCNN(_ *plan.Workload, output []byte) bool {
+	n := 0
+	for _, line := range wholeLines(output) {
+		if stepRE.MatchString(line) {
+			n++
+		}
+	}
+	return n >= steadySteps
+}
+
 // agreement is how far totals of synchronous workers may differ before the trial is invalid:
 // each estimates the cluster's from its own steps, which take equally long.
 const agreement = 0.02
@@ -132,7 +146,14 @@ func readTFCNN(t *Trial) (Reading, error) {
 	var firstFile string
 	for i := range t.Procs {
 		p := &t.Procs[i]
-		if finishOf(t.Cell, p.Role) != plan.Exits {
+		switch finishOf(t.Cell, p.Role) {
+		case plan.Exits:
+		case plan.Background:
+			if err := readBackground(t, p, &r); err != nil {
+				return r, err
+			}
+			continue
+		default:
 			continue // a parameter server prints no numbers
 		}
 		f, name, err := t.open(p, backends.Stdout)
@@ -190,6 +211,34 @@ func readTFCNN(t *Trial) (Reading, error) {
 		obs("step_se", "images/s", s.SE, s.Line, s.Text, "last step line")
 	}
 	return r, nil
+}
+
+// readBackground notes the rate of a background process at its last step line, and whether it did
+// what was declared. It was stopped, so that it prints no total.
+func readBackground(t *Trial, p *journal.Proc, r *Reading) error {
+	f, name, err := t.open(p, backends.Stdout)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	l, err := ReadTFCNN(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if bad := l.contradiction(t.Cell, p.Role); bad != "" {
+		r.Invalid = fmt.Sprintf("%s-%d: %s", p.Role, p.Index, bad)
+	}
+	n := len(l.Steps)
+	if n == 0 {
+		return fmt.Errorf("%s: no step line: it did not train", name)
+	}
+	if s := l.Steps[n-1]; !math.IsNaN(s.Mean) && !math.IsInf(s.Mean, 0) {
+		r.Observations = append(r.Observations, journal.Observation{
+			Metric: BackgroundRate, Value: s.Mean, Unit: "images/s", Role: p.Role, Index: p.Index,
+			File: name, Line: s.Line, Text: cut(s.Text), How: "last step line of the background process",
+		})
+	}
+	return nil
 }
 
 // complete reports output that cannot be the whole of a run that went well.

@@ -36,15 +36,14 @@ func (o *options) hello(size int) cluster.Hello {
 	}
 }
 
-// serve is --job_name=ps: it listens on the port of its entry in --ps_hosts, on all addresses as upstream does, and never
-// ends by itself.
+// serve is --job_name=ps: it listens at its entry in --ps_hosts, see [cluster.ListenAddress], and never ends by itself.
 func serve(ctx context.Context, o *options, p *printer) error {
-	_, port, err := net.SplitHostPort(hosts(o.psHosts)[o.taskIndex])
+	addr, err := cluster.ListenAddress(ctx, hosts(o.psHosts)[o.taskIndex])
 	if err != nil {
 		return err
 	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", ":"+port)
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

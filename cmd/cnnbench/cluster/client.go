@@ -50,7 +50,7 @@ func Dial(ctx context.Context, addrs []string, hello Hello) (*Client, error) {
 func (r *remote) dial(ctx context.Context, hello Hello) error {
 	var d net.Dialer
 	for {
-		conn, err := d.DialContext(ctx, "tcp", r.addr)
+		conn, err := d.DialContext(ctx, "tcp", dialAddress(r.addr))
 		if err == nil {
 			r.conn = conn
 			break
