@@ -41,7 +41,7 @@ func parserOf(kind string) string {
 
 func (st *state) role(c *cell, r *role) plan.Role {
 	out := plan.Role{
-		Name: r.Name, Machines: r.machines, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB, Finish: r.Finish,
+		Name: r.Name, Machines: r.machines, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB, Finish: r.Finish, Artifacts: r.Artifacts,
 	}
 	w := &st.study.Workload
 	switch w.Kind {

@@ -153,6 +153,9 @@ func (st *state) changeRole(c *cell, r *roleState, ch *spec.RoleChange) {
 	if ch.Beside != nil && text("beside", *ch.Beside) {
 		r.role.Beside = *ch.Beside
 	}
+	if ch.Artifacts != nil && text("artifacts", strings.Join(ch.Artifacts, " ")) {
+		r.role.Artifacts = ch.Artifacts
+	}
 	for _, s := range ch.Flags {
 		st.override(c, r.flags, s, "role "+ch.Name+": flag")
 	}

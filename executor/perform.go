@@ -30,6 +30,7 @@ type job struct {
 	staged   map[string][]string
 	begun    time.Time
 	spans    []journal.Span
+	doubts   []string // about the trial, found while its files came home
 }
 
 func (l *loop) job(i int32) *job {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,7 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 	if err != nil {
 		return &backends.Error{Class: backends.Workload, Op: "output", Err: err}
 	}
+	reading.Warnings = append(j.doubts, reading.Warnings...)
 	end.Warnings = reading.Warnings
 	if reading.Invalid != "" {
 		return backends.Errorf(backends.Invalid, "trial", "%s", reading.Invalid)
@@ -225,6 +227,7 @@ func (j *job) attemptDir() string {
 // collect brings the files of all processes home, into the attempt's folder.
 func (j *job) collect(ctx context.Context, procs []*proc) ([]journal.Proc, error) {
 	out := make([]journal.Proc, len(procs))
+	missing := make([][]string, len(procs))
 	var g errgroup.Group
 	for i, p := range procs {
 		out[i] = journal.Proc{Role: p.role.Name, Index: p.index, Machine: p.m.Name, Exit: p.exit}
@@ -239,10 +242,23 @@ func (j *job) collect(ctx context.Context, procs []*proc) ([]journal.Proc, error
 				}
 				out[i].Files = append(out[i].Files, sum)
 			}
+			for _, name := range p.role.Artifacts {
+				sum, err := j.fetch(ctx, p, name)
+				if errors.Is(err, backends.ErrNotFound) {
+					missing[i] = append(missing[i], p.name()+" left no file "+name)
+					continue
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", p.name(), name, err)
+				}
+				out[i].Files = append(out[i].Files, sum)
+			}
 			return nil
 		})
 	}
-	return out, g.Wait()
+	err := g.Wait()
+	j.doubts = slices.Concat(missing...)
+	return out, err
 }
 
 func (j *job) fetch(ctx context.Context, p *proc, name string) (sum journal.FileSum, err error) {

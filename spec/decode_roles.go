@@ -8,7 +8,7 @@ import (
 	"dlx.dev/dlx/spec/diag"
 )
 
-var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "beside", "flags"}
+var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "beside", "artifacts", "flags"}
 
 // DefaultRole is the one role of a workload without roles.
 const DefaultRole = "worker"
@@ -40,7 +40,7 @@ func (d *decoder) roles(n *node) []Role {
 			exits = true
 			continue
 		}
-		r := Role{Name: f.name, Count: 1, Finish: defaultFinish(f.name), Pos: f.node.label, Flags: c.Flags}
+		r := Role{Name: f.name, Count: 1, Finish: defaultFinish(f.name), Pos: f.node.label, Flags: c.Flags, Artifacts: c.Artifacts}
 		set(&r.Count, c.Count)
 		set(&r.CPUs, c.CPUs)
 		set(&r.GPUs, c.GPUs)
@@ -116,8 +116,35 @@ func (d *decoder) roleChange(f field) (RoleChange, bool) {
 				Msg: "on and beside exclude each other: the machine of a role, or its host; remove one of them"})
 		}
 	}
+	c.Artifacts = d.artifacts(n.get("artifacts"))
 	c.Flags = d.flags(n.get("flags"))
 	return c, true
+}
+
+// taken are the names of files that a process leaves anyway.
+var taken = []string{"stdout", "stderr", "probe"}
+
+// artifacts is a list of base names.
+func (d *decoder) artifacts(n *node) []string {
+	if !d.isList(n, `["trace.json"]`) {
+		return nil
+	}
+	var out []string
+	for _, e := range n.elems {
+		switch s := d.text(e); {
+		case s == "":
+		case !valueText.MatchString(s):
+			d.errorf(e, "%s is no name of a file in the folder of a process: it takes letters, digits and . _ + -, a letter or digit first%s", quote(s), suchValue(s))
+		case slices.Contains(taken, s):
+			d.errorf(e, "%s comes home anyway; remove it", quote(s))
+		case slices.Contains(out, s):
+			d.errorf(e, "%s stands in this list already; remove one of them", quote(s))
+		default:
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (d *decoder) optional(n *node) *int {

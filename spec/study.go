@@ -137,6 +137,7 @@ type RoleChange struct {
 	Finish    *string
 	On        *string
 	Beside    *string
+	Artifacts []string
 	Flags     []Setting
 	Pos       diag.Pos
 }
@@ -154,12 +155,13 @@ const (
 type Role struct {
 	Name      string
 	Count     int
-	CPUs      int    // whole CPUs a process may use; 0: all of its machine
-	GPUs      int    // a process
-	MemoryMiB int    // 0: no limit
-	Finish    string // Exits, Stopped or Background
-	On        string // the role whose machines it shares
-	Beside    string // the role whose hosts it shares, as the orchestration's Beside says; neither: each process on a machine of its own
+	CPUs      int      // whole CPUs a process may use; 0: all of its machine
+	GPUs      int      // a process
+	MemoryMiB int      // 0: no limit
+	Finish    string   // Exits, Stopped or Background
+	On        string   // the role whose machines it shares
+	Beside    string   // the role whose hosts it shares, as the orchestration's Beside says; neither: each process on a machine of its own
+	Artifacts []string // files of a process's folder that come home with its output
 	Flags     []Setting
 	Pos       diag.Pos
 }

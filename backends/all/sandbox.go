@@ -18,6 +18,7 @@ import (
 type sandboxConfig struct {
 	Hosts       int `json:"hosts"`
 	CPUsPerHost int `json:"cpusPerHost"`
+	GPUsPerHost int `json:"gpusPerHost"`
 }
 
 // What is slow in a cloud is quick here: a server is up after a moment, and noticed at once.
@@ -39,8 +40,8 @@ func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, er
 			return nil, backends.Errorf(backends.Config, op, "%w", err)
 		}
 	}
-	if c.Hosts < 0 || c.CPUsPerHost < 0 {
-		return nil, backends.Errorf(backends.Config, op, "hosts and cpusPerHost may not be negative")
+	if c.Hosts < 0 || c.CPUsPerHost < 0 || c.GPUsPerHost < 0 {
+		return nil, backends.Errorf(backends.Config, op, "hosts, cpusPerHost and gpusPerHost may not be negative")
 	}
 	s, err := sandbox.Start(ctx, sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, BuildTime: sandboxBuild, Log: o.Log})
 	if err != nil {

@@ -252,6 +252,7 @@ type Role struct {
 	GPUs      int       `json:"gpus,omitempty"`
 	MemoryMiB int       `json:"memoryMiB,omitempty"`
 	Finish    string    `json:"finish"`
+	Artifacts []string  `json:"artifacts,omitempty"` // files of a process's folder that come home; a change of them changes no key
 }
 
 // An Arg is literal text, or a text with one late value in it that is known only when the

@@ -165,6 +165,11 @@ func (v *validator) roles(c *Cell, f *Fleet) {
 		if len(r.Args) == 0 || len(r.Machines) == 0 || r.CPUs < 0 || r.GPUs < 0 || r.MemoryMiB < 0 {
 			v.addf("cell %q: role %q: no program, no machine, or a negative resource", c.Name, r.Name)
 		}
+		for _, a := range r.Artifacts {
+			if !nameRE.MatchString(a) {
+				v.addf("cell %q: role %q: artifact %q: no base name", c.Name, r.Name, a)
+			}
+		}
 		for _, m := range r.Machines {
 			if m < 0 || m >= len(f.Machines) {
 				v.addf("cell %q: role %q: fleet %q has no machine %d", c.Name, r.Name, f.Name, m)

@@ -3,6 +3,7 @@ package flags
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -158,7 +159,10 @@ func (c *checker) standInRules() {
 			c.add(name, "", nil, "cnnbench has no all-reduce, and so no %s; remove it", name)
 		}
 	}
-	for _, name := range []string{"train_dir", "trace_file", "benchmark_log_dir", "benchmark_test_id"} {
+	if n, err := strconv.Atoi(c.set["num_warmup_batches"]); err == nil && n < 2 && c.has("trace_file") {
+		c.add("trace_file", "", []string{"num_warmup_batches"}, "trace_file traces the last but one warm-up step, and num_warmup_batches is %d; use 2 or more", n)
+	}
+	for _, name := range []string{"train_dir", "benchmark_log_dir", "benchmark_test_id"} {
 		if c.has(name) {
 			c.add(name, "", nil, "cnnbench writes to its output only, and has no %s; remove it", name)
 		}

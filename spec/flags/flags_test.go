@@ -53,6 +53,8 @@ func TestCheckFlags(t *testing.T) {
 		{"cnnbench without them", cnn, "use_fp16=false xla=false summary_verbosity=0", nil},
 		{"cnnbench with upstream's flag", cnn, "mkl=true", []string{"mkl"}},
 		{"cnnbench that writes", cnn, "train_dir=/x summary_verbosity=1", []string{"train_dir", "summary_verbosity"}},
+		{"cnnbench with a trace of no step", cnn, "trace_file=f num_warmup_batches=1", []string{"trace_file"}},
+		{"cnnbench with a trace", cnn, "trace_file=f num_warmup_batches=2", nil},
 		{"cnnbench with all-reduce", cnn, "controller_host=a all_reduce_spec=nccl", []string{"controller_host", "all_reduce_spec"}},
 		{"cnnbench with workers", cnn, "variable_update=distributed_replicated job_name=worker ps_hosts=a:1 worker_hosts=b:1 task_index=0", nil},
 		{"cnnbench, asynchronous", cnn, "variable_update=distributed_replicated job_name=ps cross_replica_sync=false", []string{"cross_replica_sync"}},

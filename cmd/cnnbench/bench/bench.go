@@ -92,6 +92,9 @@ func makeData(ctx context.Context, o *options, p *printer) error {
 	return p.line(fmt.Sprintf("wrote %d pictures to %s", o.makeImages, o.makeDir))
 }
 
+// tracedStep is the warm-up step that --trace_file traces, counted from the last: upstream's step -2.
+const tracedStep = 2
+
 // run is a whole benchmark.
 func run(ctx context.Context, o *options, p *printer) (err error) {
 	sources, err := openSources(o)
@@ -115,12 +118,21 @@ func run(ctx context.Context, o *options, p *printer) (err error) {
 	if err := p.line("Initializing graph", "Running warm up"); err != nil {
 		return err
 	}
-	for range o.warmup {
+	for left := o.warmup; left > 0; left-- {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if left == tracedStep && o.traceFile != "" {
+			t.trace = newTrace()
+		}
 		if _, err := t.step(ctx); err != nil {
 			return err
+		}
+		if t.trace != nil {
+			if err := t.trace.write(o.traceFile); err != nil {
+				return err
+			}
+			t.trace = nil
 		}
 	}
 	if t.client != nil {

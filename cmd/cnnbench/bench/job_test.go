@@ -65,7 +65,7 @@ func trainJob(t *testing.T, n, workers int, args []string) (losses [][]float64, 
 		wg.Go(func() {
 			l, tr := steps(t, n, slices.Concat(args, []string{"--job_name=worker", fmt.Sprintf("--task_index=%d", w)})...)
 			// What the next step would begin with.
-			if err := tr.each(t.Context(), tr.ex.fetch); err != nil {
+			if err := tr.each(t.Context(), phase{"fetch", tr.ex.fetch}); err != nil {
 				t.Error(err)
 			}
 			losses[w], params[w] = l, tr.nets[0].Params()

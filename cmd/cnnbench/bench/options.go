@@ -114,7 +114,7 @@ func (o *options) register(fs *flag.FlagSet, bad *[]string) {
 	str(&o.allReduceSpec, "all_reduce_spec", "", "not supported")
 	str(&o.controllerHost, "controller_host", "", "not supported")
 	str(&o.trainDir, "train_dir", "", "not supported: nothing is saved")
-	str(&o.traceFile, "trace_file", "", "not supported")
+	str(&o.traceFile, "trace_file", "", "`file` to write a trace of the last but one warm-up step to, as Chrome's about:tracing reads it")
 	str(&o.benchLogDir, "benchmark_log_dir", "", "not supported")
 	str(&o.benchID, "benchmark_test_id", "", "not supported")
 	boolean(&o.distortions, "distortions", false, "accepted if false")

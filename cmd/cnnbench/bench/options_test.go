@@ -82,13 +82,13 @@ func TestMistakesAreRefusedWithOneMessageEach(t *testing.T) {
 		"making a set and reading one":  {"--make_data=d --data_dir=e --data_name=imagenet", []string{"--make_data and --data_dir exclude each other; make the set first, then train on it"}},
 		"a number of pictures for none": {"--make_images=3", []string{"--make_images: is of use with --make_data only"}},
 		"what upstream can and this cannot": {
-			"--use_fp16 --xla=true --staged_vars=True --eval --distortions --train_dir=t --trace_file=f --all_reduce_spec=nccl --controller_host=h:1 " +
+			"--use_fp16 --xla=true --staged_vars=True --eval --distortions --train_dir=t --trace_file=f --num_warmup_batches=1 --all_reduce_spec=nccl --controller_host=h:1 " +
 				"--benchmark_log_dir=l --benchmark_test_id=i --summary_verbosity=1 --gpu_memory_frac_for_testing=0.5",
 			[]string{
+				"--trace_file=f: the last but one warm-up step is traced, and --num_warmup_batches is 1; use 2 or more",
 				"--all_reduce_spec=nccl: not supported: there is one way to reduce; leave it out",
 				"--controller_host=h:1: not supported: there is one process only; leave it out",
 				"--train_dir=t: not supported: nothing is saved; leave it out",
-				"--trace_file=f: not supported: nothing is traced; leave it out",
 				"--benchmark_log_dir=l: not supported: results go to stdout only; leave it out",
 				"--benchmark_test_id=i: not supported: results go to stdout only; leave it out",
 				"--distortions=true: not supported: pictures are resized only; use --distortions=false",

@@ -32,6 +32,9 @@ func (o *options) check() []string {
 	if o.forwardOnly && o.accuracy {
 		c.add("--print_training_accuracy: there is no training with --forward_only; leave one out")
 	}
+	if o.traceFile != "" && o.warmup < tracedStep {
+		c.add("--trace_file=%s: the last but one warm-up step is traced, and --num_warmup_batches is %d; use 2 or more", o.traceFile, o.warmup)
+	}
 	o.checkUnsupported(&c)
 	return c
 }
@@ -156,7 +159,6 @@ func (o *options) checkUnsupported(c *complaints) {
 		{"all_reduce_spec", o.allReduceSpec, "there is one way to reduce; leave it out", o.allReduceSpec != ""},
 		{"controller_host", o.controllerHost, "there is one process only; leave it out", o.controllerHost != ""},
 		{"train_dir", o.trainDir, "nothing is saved; leave it out", o.trainDir != ""},
-		{"trace_file", o.traceFile, "nothing is traced; leave it out", o.traceFile != ""},
 		{"benchmark_log_dir", o.benchLogDir, "results go to stdout only; leave it out", o.benchLogDir != ""},
 		{"benchmark_test_id", o.benchID, "results go to stdout only; leave it out", o.benchID != ""},
 		{"distortions", "true", "pictures are resized only; use --distortions=false", o.distortions},

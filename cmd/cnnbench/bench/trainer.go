@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"dlx.dev/dlx/cmd/cnnbench/cluster"
 	"dlx.dev/dlx/cmd/cnnbench/data"
@@ -19,6 +20,7 @@ type trainer struct {
 	ex      exchange        // nil with --forward_only
 	client  *cluster.Client // nil without parameter servers
 	limit   chan struct{}   // one place for each tower that may compute; nil = all may
+	trace   *trace          // of the step that is taken; nil = it is not traced
 }
 
 // tower is one device: a net, its batch and what the last step found on it.
@@ -100,17 +102,19 @@ func (t *trainer) close() error {
 // step takes one step on all towers.
 func (t *trainer) step(ctx context.Context) (result, error) {
 	for i, w := range t.towers {
+		start := time.Now()
 		var err error
 		if w.fresh, err = t.sources[i%len(t.sources)].Next(ctx, w.pixels, w.labels); err != nil {
 			return result{}, err
 		}
+		t.trace.note("load", start, t.o.taskIndex, i)
 	}
-	phases := []func(context.Context, int) error{t.compute}
+	phases := []phase{{"compute", t.compute}}
 	if t.ex != nil {
-		phases = []func(context.Context, int) error{t.ex.fetch, t.compute, t.ex.reduce, t.ex.apply}
+		phases = []phase{{"fetch", t.ex.fetch}, {"compute", t.compute}, {"reduce", t.ex.reduce}, {"apply", t.ex.apply}}
 	}
-	for _, phase := range phases {
-		if err := t.each(ctx, phase); err != nil {
+	for _, p := range phases {
+		if err := t.each(ctx, p); err != nil {
 			return result{}, err
 		}
 	}
@@ -122,6 +126,12 @@ func (t *trainer) step(ctx context.Context) (result, error) {
 	}
 	n := float64(len(t.towers))
 	return result{loss: sum.loss / n, top1: sum.top1 / n, top5: sum.top5 / n}, nil
+}
+
+// phase is a part of a step that all towers do.
+type phase struct {
+	name string
+	do   func(context.Context, int) error
 }
 
 // compute runs the forward pass, and the backward pass where wanted, of one tower.
@@ -145,8 +155,13 @@ func (t *trainer) compute(_ context.Context, i int) error {
 	return nil
 }
 
-// each calls f for all towers, at the same time as far as --num_inter_threads allows, and waits for all.
-func (t *trainer) each(ctx context.Context, f func(context.Context, int) error) error {
+// each does a phase on all towers, at the same time as far as --num_inter_threads allows, and waits for all.
+func (t *trainer) each(ctx context.Context, p phase) error {
+	f := func(ctx context.Context, i int) error {
+		start := time.Now()
+		defer t.trace.note(p.name, start, t.o.taskIndex, i)
+		return p.do(ctx, i)
+	}
 	if len(t.towers) == 1 {
 		return f(ctx, 0)
 	}

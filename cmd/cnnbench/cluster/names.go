@@ -50,10 +50,8 @@ func ListenAddress(ctx context.Context, addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil { // a name that others know, such as that of a NAT
-		return net.JoinHostPort("", port), nil
-	}
+	// A name that is not known here may be one that others know, such as that of a NAT.
+	ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if i := slices.IndexFunc(ips, netip.Addr.IsLoopback); i >= 0 {
 		return net.JoinHostPort(ips[i].Unmap().String(), port), nil
 	}
