@@ -5,7 +5,7 @@
 //	files/<sha256>/<name>   files that were staged, whole and checked
 //	procs/<process>/        the folder of a process: its files, stdout, stderr, probe
 //
-// A process is started by a supervisor (supervisor.sh), a POSIX shell script that outlives the
+// A process is started by a supervisor (package supervisor), a POSIX shell script that outlives the
 // connection: it claims the folder so that a process starts once whoever asks, measures around
 // the program, ends it after its time, and keeps how it ended. A Wait blocks in that script on
 // the machine; nothing is polled over the network.

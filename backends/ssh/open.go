@@ -12,6 +12,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/supervisor"
 )
 
 // chunk is how much is read at once: 32 requests of sftp in flight.
@@ -21,7 +22,7 @@ const chunk = 1 << 20
 // stream goes on where it was.
 func (l *Launcher) Open(ctx context.Context, m backends.Machine, id, name string, offset int64) (io.ReadCloser, error) {
 	op := fmt.Sprintf("open %s of %s on %s", name, id, m.Name)
-	folder, err := folderOf(id)
+	folder, err := supervisor.Folder(id)
 	switch {
 	case err != nil:
 	case !filepath.IsLocal(name):

@@ -2,10 +2,7 @@ package ssh
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dlx.dev/dlx/backends"
-)
-
-//go:embed supervisor.sh
-var supervisor []byte
-
-// What the supervisor answers with.
-const (
-	statusVanished = 3
-	statusUnknown  = 4
-	statusCannot   = 5
+	"dlx.dev/dlx/backends/internal/supervisor"
 )
 
 // supervise runs a verb of the supervisor on the machine. An answer other than 0 comes back as
@@ -37,7 +25,7 @@ func (m *machine) supervise(ctx context.Context, c *conn, stdin []byte, words ..
 	switch {
 	case err != nil:
 		return 0, "", "", err
-	case status == 0, status == statusVanished, status == statusUnknown, status == statusCannot:
+	case status == 0, status == supervisor.Vanished, status == supervisor.Unknown, status == supervisor.Cannot:
 		return status, out, errs, nil
 	}
 	m.mu.Lock()
@@ -68,19 +56,19 @@ func (l *Launcher) Start(ctx context.Context, g backends.Group) error {
 
 func (l *Launcher) start(ctx context.Context, m backends.Machine, p backends.Process) error {
 	op := fmt.Sprintf("start %s on %s", p.ID, m.Name)
-	folder, err := folderOf(p.ID)
+	folder, err := supervisor.Folder(p.ID)
 	if err != nil {
 		return &backends.Error{Class: backends.Config, Op: op, Err: err}
 	}
-	body := []byte(script(p))
-	words := []string{"start", folder, strconv.Itoa(len(body)), seconds(p.Timeout),
+	body := []byte(supervisor.Script(p))
+	words := []string{"start", folder, strconv.Itoa(len(body)), supervisor.Seconds(p.Timeout),
 		strconv.Itoa(p.CPUs), strconv.Itoa(p.GPUs), strconv.Itoa(p.MemoryMiB)}
 	return l.do(ctx, m, op, func(mm *machine, c *conn) error {
 		status, _, errs, err := mm.supervise(ctx, c, body, words...)
 		switch {
 		case err != nil:
 			return err
-		case status == statusCannot:
+		case status == supervisor.Cannot:
 			return backends.Errorf(backends.Config, "supervisor", "%s", errs)
 		case status != 0:
 			return backends.Errorf(backends.Infra, "supervisor", "it vanished before the program started")
@@ -92,7 +80,7 @@ func (l *Launcher) start(ctx context.Context, m backends.Machine, p backends.Pro
 // Wait blocks on the machine until the process has ended.
 func (l *Launcher) Wait(ctx context.Context, m backends.Machine, id string) (backends.Exit, error) {
 	op := fmt.Sprintf("wait for %s on %s", id, m.Name)
-	folder, err := folderOf(id)
+	folder, err := supervisor.Folder(id)
 	if err != nil {
 		return backends.Exit{}, &backends.Error{Class: backends.Config, Op: op, Err: err}
 	}
@@ -102,15 +90,16 @@ func (l *Launcher) Wait(ctx context.Context, m backends.Machine, id string) (bac
 		switch {
 		case err != nil:
 			return err
-		case status == statusUnknown:
+		case status == supervisor.Unknown:
 			return backends.Errorf(backends.Infra, "process", "%w", backends.ErrNotFound)
 		case status != 0:
 			return backends.Errorf(backends.Infra, "process", "it vanished without a trace %s", errs)
 		}
-		exit, err = parseExit(out)
+		r, err := supervisor.ParseRecord(out)
 		if err != nil {
 			return backends.Errorf(backends.Infra, "exit record", "%w", err)
 		}
+		exit = r.Exit
 		return nil
 	})
 	return exit, err
@@ -119,39 +108,15 @@ func (l *Launcher) Wait(ctx context.Context, m backends.Machine, id string) (bac
 // Stop ends a process and all it started.
 func (l *Launcher) Stop(ctx context.Context, m backends.Machine, id string, grace time.Duration) error {
 	op := fmt.Sprintf("stop %s on %s", id, m.Name)
-	folder, err := folderOf(id)
+	folder, err := supervisor.Folder(id)
 	if err != nil {
 		return &backends.Error{Class: backends.Config, Op: op, Err: err}
 	}
 	return l.do(ctx, m, op, func(mm *machine, c *conn) error {
-		status, _, errs, err := mm.supervise(ctx, c, nil, "stop", folder, seconds(grace))
+		status, _, errs, err := mm.supervise(ctx, c, nil, "stop", folder, supervisor.Seconds(grace))
 		if err == nil && status != 0 {
 			err = backends.Errorf(backends.Infra, "supervisor", "status %d: %s", status, errs)
 		}
 		return err
 	})
-}
-
-// seconds writes a duration as decimal seconds, in whole milliseconds, "0" for none. What is
-// positive stays positive.
-func seconds(d time.Duration) string {
-	if d <= 0 {
-		return "0"
-	}
-	ms := max(d.Milliseconds(), 1)
-	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
-}
-
-// script gives the shell script that becomes the program.
-func script(p backends.Process) string {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
-		fmt.Fprintf(&b, "export %s=%s\n", k, quote(p.Env[k]))
-	}
-	b.WriteString("exec")
-	for _, a := range p.Args {
-		b.WriteString(" " + quote(a))
-	}
-	b.WriteString("\n")
-	return b.String()
 }

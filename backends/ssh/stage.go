@@ -17,6 +17,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/supervisor"
 )
 
 // filesFolder holds what was staged, relative to the login's home.
@@ -70,10 +71,10 @@ func (m *machine) supervisor(ctx context.Context, c *conn) (string, error) {
 	if at != "" {
 		return at, nil
 	}
-	sum := sha256.Sum256(supervisor)
+	sum := sha256.Sum256(supervisor.Text)
 	f := backends.File{Name: "supervisor.sh", SHA256: hex.EncodeToString(sum[:]), Mode: 0o755}
 	open := func() (io.ReadCloser, int64, error) {
-		return io.NopCloser(bytes.NewReader(supervisor)), int64(len(supervisor)), nil
+		return io.NopCloser(bytes.NewReader(supervisor.Text)), int64(len(supervisor.Text)), nil
 	}
 	if _, err := m.put(ctx, c, f, open, ""); err != nil {
 		return "", err
@@ -158,7 +159,7 @@ func (m *machine) verify(ctx context.Context, c *conn, script, file, want string
 	switch {
 	case err != nil:
 		return err
-	case status == statusCannot:
+	case status == supervisor.Cannot:
 		return backends.Errorf(backends.Config, "checksum", "%s", errs)
 	case status != 0 || out != want:
 		return &stale{fmt.Errorf("the copy arrived torn: checksum %q (status %d), want %s", out, status, want)}

@@ -1,4 +1,4 @@
-package ssh
+package supervisor
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"dlx.dev/dlx/backends"
 )
 
-func TestParseExit(t *testing.T) {
-	got, err := parseExit("code=143\nstarted=1521417600000000001\nelapsed=1500000000\ntimedout=1\nstopped=1\nend=1")
-	want := backends.Exit{Code: 143, TimedOut: true, Stopped: true, Started: time.Unix(1521417600, 1).UTC(), Elapsed: 1500 * time.Millisecond}
+func TestParseRecord(t *testing.T) {
+	got, err := ParseRecord("code=143\nstarted=1521417600000000001\nelapsed=1500000000\ntimedout=1\nstopped=1\ntold=1\nend=1")
+	want := Record{Told: true, Exit: backends.Exit{Code: 143, TimedOut: true, Stopped: true, Started: time.Unix(1521417600, 1).UTC(), Elapsed: 1500 * time.Millisecond}}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
@@ -23,18 +23,18 @@ func TestParseExit(t *testing.T) {
 		"negative time":     "code=0\nstarted=2\nelapsed=-3\nend=1\n",
 		"no sign":           "code\n",
 	} {
-		if got, err := parseExit(bad); err == nil {
+		if got, err := ParseRecord(bad); err == nil {
 			t.Errorf("%s: got %+v; want an error", name, got)
 		}
 	}
 }
 
-func FuzzParseExit(f *testing.F) {
+func FuzzParseRecord(f *testing.F) {
 	f.Add("code=0\nstarted=1521417600000000001\nelapsed=1\nend=1\n")
 	f.Add("code=137\nstarted=1\nelapsed=0\nstopped=1\nend=1")
 	f.Add("code=-1\n\n==")
 	f.Fuzz(func(t *testing.T, text string) {
-		e, err := parseExit(text)
+		e, err := ParseRecord(text)
 		if err != nil {
 			return
 		}
@@ -45,7 +45,10 @@ func FuzzParseExit(f *testing.F) {
 		if e.Stopped {
 			again += "stopped=1\n"
 		}
-		if second, err := parseExit(again); err != nil || second != e {
+		if e.Told {
+			again += "told=1\n"
+		}
+		if second, err := ParseRecord(again); err != nil || second != e {
 			t.Errorf("%q: got %+v, %v; want %+v", again, second, err, e)
 		}
 	})

@@ -1,4 +1,4 @@
-package ssh
+package supervisor
 
 import (
 	"crypto/sha256"
@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// quote makes one word of a POSIX shell out of any text without zero bytes.
-func quote(s string) string {
+// Quote makes one word of a POSIX shell out of any text without zero bytes.
+func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // maxFolder leaves room below the 255 bytes that file systems give to a name.
 const maxFolder = 200
 
-// folderOf gives the folder name of a process: its ID with slashes, and a first character that
+// Folder gives the folder name of a process: its ID with slashes, and a first character that
 // tools or shells take as special, written as %XX. No two IDs share one. It is a plain word for
 // any login shell.
-func folderOf(id string) (string, error) {
+func Folder(id string) (string, error) {
 	var b strings.Builder
 	for i := range len(id) {
 		c := id[i]

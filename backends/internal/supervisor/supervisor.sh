@@ -6,6 +6,12 @@
 #   supervisor.sh wait  ID            prints the exit record, as soon as there is one
 #   supervisor.sh stop  ID GRACE      ends the program and everything it started
 #   supervisor.sh sum   FILE          prints the SHA-256 of a file
+#   supervisor.sh pod   TIMEOUT {FOLDER SCRIPT}...    is process 1 of a container: it runs the pair
+#                                     number JOB_COMPLETION_INDEX, and ends when that has ended
+#   supervisor.sh begun SECONDS ID... waits until all of them have been started
+#   supervisor.sh show  ID FILE OFFSET           prints the size of a file and what follows
+#   supervisor.sh have  SHA NAME MODE            prints the path of a staged file that is there
+#   supervisor.sh put   SHA NAME MODE BYTES      stages a file of so many bytes   < the file
 #
 # ID is a folder name in procs/ beside this program's own folder. In it lie the program's files,
 # stdout, stderr and probe, and in .dlx/ what belongs to the supervisor:
@@ -15,6 +21,7 @@
 #   started  there once the program runs
 #   stop     there once a stop was asked for
 #   late     there once the time was over
+#   told     there once a supervisor in a container was itself told to end, by whoever
 #   exit     the exit record, complete from the moment it can be seen
 #
 # It answers with its exit status: 0 done, 3 the supervisor vanished, 4 no such process,
@@ -159,6 +166,7 @@ probe() {
 		say gpu.models "$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | tr '\n' ',' | sed 's/,$//')"
 		say gpu.driver "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
 	fi
+	say container "$container"
 	say limit.cpus "$pins"
 	say limit.memory "$memory_by"
 }
@@ -169,6 +177,7 @@ record() { # CODE STARTED ELAPSED
 		printf 'code=%s\nstarted=%s\nelapsed=%s\n' "$1" "$2" "$3"
 		if [ -e "$dir/.dlx/late" ]; then echo timedout=1; fi
 		if [ -e "$dir/.dlx/stop" ]; then echo stopped=1; fi
+		if [ -e "$dir/.dlx/told" ]; then echo told=1; fi
 		echo end=1
 	} >"$dir/.dlx/exit.new"
 	mv -f "$dir/.dlx/exit.new" "$dir/.dlx/exit"
@@ -190,6 +199,17 @@ cage() {
 		rmdir "$c/memory$v1/$name" 2>/dev/null
 	fi
 	return 1
+}
+
+# told is what a container's SIGTERM does: the cluster wants the pod to go. Its own SIGKILL comes
+# after the pod's grace, which is longer than ours, so that there is a record.
+told() {
+	told=1
+	: >"$dir/.dlx/told"
+	signal TERM
+	signal CONT
+	(cd "$home" && exec setsid sh "$me" watch "$id" 10 kill </dev/null >/dev/null 2>&1 6>&- 9>&-) &
+	killer=$!
 }
 
 # supervise runs the program. Its arguments are ready: $timeout, $gpus, $memory, $pins.
@@ -214,7 +234,7 @@ supervise() {
 	: >stdout
 	: >stderr
 	t0=$(now) u0=$(uptime_ns)
-	if [ -e .dlx/stop ]; then
+	if [ -e .dlx/stop ] || [ -n "$told" ]; then
 		record 143 "$t0" 0
 		exit 0
 	fi
@@ -247,8 +267,13 @@ supervise() {
 
 	wait "$main" 2>/dev/null
 	code=$?
+	while [ -n "$told" ] && kill -0 "$main" 2>/dev/null; do # the signal woke us, not the program's end
+		wait "$main" 2>/dev/null
+		code=$?
+	done
 	t1=$(now) u1=$(uptime_ns)
 	[ -z "$dog" ] || dismiss "$dog"
+	[ -z "$killer" ] || dismiss "$killer"
 	purge
 	[ -z "$group" ] || rmdir "$group" 2>/dev/null
 	# The wall clock is finer, the time since boot is never set: a difference of more than a
@@ -256,22 +281,75 @@ supervise() {
 	elapsed=$((t1 - t0)) steady=$((u1 - u0)) off=$((t1 - t0 - u1 + u0))
 	if [ -z "$fine" ] || [ $off -gt 1000000000 ] || [ $off -lt -1000000000 ]; then elapsed=$steady; fi
 	record $code "$t0" $elapsed
+	[ -z "$told" ] || exit 143
 	exit 0
 }
 
-verb=${1:-}
-case $verb in
-sum)
+# sum prints the SHA-256 of a file.
+sum() {
 	for tool in sha256sum 'shasum -a 256' 'openssl dgst -sha256 -r'; do
 		command -v "${tool%% *}" >/dev/null 2>&1 || continue
-		set -- "$2" "$($tool "$2")" || exit 5
+		set -- "$1" "$($tool "$1")" || exit 5
 		echo "${2%% *}"
-		exit 0
+		return 0
 	done
 	echo 'no sha256sum, shasum or openssl on this machine' >&2
 	exit 5
+}
+
+# tools refuses machines that lack what a supervisor cannot do without.
+tools() {
+	for tool in setsid mkfifo; do
+		command -v $tool >/dev/null 2>&1 || { echo "no $tool on this machine" >&2; exit 5; }
+	done
+}
+
+verb=${1:-} told= killer= container=
+case $verb in
+sum)
+	sum "$2"
+	exit 0
 	;;
-start | wait | stop | supervise | watch) ;;
+have | put)
+	folder=$home/.dlx/files/$2
+	at=$folder/$3
+	if [ -f "$at" ]; then
+		chmod "$4" "$at" || exit 5
+	elif [ "$verb" = have ]; then
+		exit 4
+	else
+		new=$folder/.new-$(uname -n)-$$ # holders of one node share the folder
+		trap 'rm -f "$new"' EXIT
+		mkdir -p "$folder" || exit 5
+		head -c "$5" >"$new" || exit 5
+		[ "$(wc -c <"$new")" -eq "$5" ] || exit 6
+		have=$(sum "$new") || exit 5
+		[ "$have" = "$2" ] || exit 6
+		chmod "$4" "$new" && mv -f "$new" "$at" || exit 5
+	fi
+	echo "$at"
+	exit 0
+	;;
+begun)
+	turns=$2
+	[ $short = 1 ] || turns=$(($2 * 20))
+	shift 2
+	for id; do
+		dir=$procs/$id
+		while [ ! -e "$dir/.dlx/started" ] && [ ! -e "$dir/.dlx/exit" ]; do
+			[ $turns -gt 0 ] || { echo "$id"; exit 4; }
+			turns=$((turns - 1))
+			sleep $short
+		done
+	done
+	exit 0
+	;;
+pod)
+	timeout=$2
+	shift $((2 + 2 * ${JOB_COMPLETION_INDEX:-0}))
+	set -- pod "$1" "$timeout" "$2"
+	;;
+start | wait | stop | show | supervise | watch) ;;
 *)
 	echo "unknown verb '$verb'" >&2
 	exit 5
@@ -283,9 +361,7 @@ dir=$procs/$id
 case $verb in
 start)
 	bytes=$3 timeout=$4 cpus=$5 gpus=$6 memory=$7 pins=
-	for tool in setsid mkfifo; do
-		command -v $tool >/dev/null 2>&1 || { echo "no $tool on this machine" >&2; exit 5; }
-	done
+	tools
 	if [ "$cpus" -gt 0 ]; then
 		all=$(each_cpu "$(allowed_cpus)")
 		have=$(echo "$all" | wc -l)
@@ -319,6 +395,29 @@ start)
 		done
 	fi
 	[ -e "$dir/.dlx/started" ] || [ -e "$dir/.dlx/exit" ] || exit 3
+	;;
+pod) # the claim is that of start, and so is what belongs to it
+	timeout=$3 gpus=0 memory=0 pins= container=pod
+	tools
+	mkdir -p "$procs" || exit 5
+	if ! mkdir "$dir" 2>/dev/null; then
+		[ -d "$dir" ] || { echo "no folder can be made in $procs" >&2; exit 5; }
+		[ -e "$dir/.dlx/exit" ] && exit 0
+		echo "it was started before, and that has vanished" >&2
+		exit 3
+	fi
+	mkdir "$dir/.dlx" && printf '%s' "$4" >"$dir/.dlx/run" && mkfifo "$dir/.dlx/alive.new" || exit 5
+	exec 9<>"$dir/.dlx/alive.new" 6>/dev/null
+	mv "$dir/.dlx/alive.new" "$dir/.dlx/alive"
+	trap told TERM
+	supervise
+	;;
+show)
+	[ -f "$dir/$3" ] || exit 4
+	size=$(wc -c <"$dir/$3") || exit 5
+	echo $((size))
+	[ $((size)) -gt "$4" ] || exit 0
+	tail -c "+$(($4 + 1))" "$dir/$3" | head -c $((size - $4))
 	;;
 wait)
 	[ -d "$dir" ] || exit 4

@@ -1,4 +1,4 @@
-package ssh
+package supervisor
 
 import (
 	"os/exec"
@@ -18,7 +18,7 @@ func FuzzQuote(f *testing.F) {
 		if strings.ContainsRune(s, 0) || len(s) > 64<<10 {
 			return // check refuses the first; the kernel takes no script that long by -c
 		}
-		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf %s "+quote(s)).Output()
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf %s "+Quote(s)).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("got %q, %v; want %q", out, err, s)
 		}
@@ -31,14 +31,14 @@ func FuzzFolderOf(f *testing.F) {
 	f.Add("..", ".")
 	f.Add(strings.Repeat("a/", 150), strings.Repeat("a/", 151))
 	f.Fuzz(func(t *testing.T, a, b string) {
-		x, err := folderOf(a)
+		x, err := Folder(a)
 		if err != nil {
 			return
 		}
 		if x == "." || x == ".." || strings.ContainsAny(x, "/ \t\n'\"\\$;&|<>*?~()") || len(x) > maxFolder || strings.HasPrefix(x, "-") || strings.HasPrefix(x, ".") {
 			t.Errorf("%q gives the folder %q", a, x)
 		}
-		if y, err := folderOf(b); err == nil && x == y && a != b {
+		if y, err := Folder(b); err == nil && x == y && a != b {
 			t.Errorf("%q and %q share the folder %q", a, b, x)
 		}
 	})
@@ -46,12 +46,12 @@ func FuzzFolderOf(f *testing.F) {
 
 func TestFolderOf(t *testing.T) {
 	for id, want := range map[string]string{"trial/worker-0": "trial%2Fworker-0", "a=b,c": "a=b,c", "..": "%2E.", "-x": "%2Dx", "=x": "%3Dx"} {
-		if got, err := folderOf(id); got != want || err != nil {
+		if got, err := Folder(id); got != want || err != nil {
 			t.Errorf("%q: got %q, %v; want %q", id, got, err, want)
 		}
 	}
 	for _, id := range []string{"", "a b", "a;b", "a%b", "ä", "a\nb"} {
-		if got, err := folderOf(id); err == nil {
+		if got, err := Folder(id); err == nil {
 			t.Errorf("%q: got %q; want an error", id, got)
 		}
 	}
@@ -59,14 +59,14 @@ func TestFolderOf(t *testing.T) {
 
 func TestSeconds(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "0", -time.Second: "0", time.Nanosecond: "0.001", 1500 * time.Millisecond: "1.500", 48 * time.Hour: "172800.000"} {
-		if got := seconds(d); got != want {
+		if got := Seconds(d); got != want {
 			t.Errorf("%v: got %q; want %q", d, got, want)
 		}
 	}
 }
 
 func TestScriptSetsNamesInOrder(t *testing.T) {
-	got := script(backends.Process{Args: []string{"echo", "it's"}, Env: map[string]string{"B": "2", "A": "1 1"}})
+	got := Script(backends.Process{Args: []string{"echo", "it's"}, Env: map[string]string{"B": "2", "A": "1 1"}})
 	want := "export A='1 1'\nexport B='2'\nexec 'echo' 'it'\\''s'\n"
 	if got != want {
 		t.Errorf("got %q; want %q", got, want)
