@@ -153,6 +153,10 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 	if err != nil {
 		return err
 	}
+	hint, err := o.hint(ctx, f)
+	if err != nil {
+		return err
+	}
 	g, gstop := errgroup.WithContext(stop)
 	g.SetLimit(atOnce)
 	for _, j := range jobs {
@@ -171,14 +175,14 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 			if gstop.Err() != nil {
 				return context.Cause(gstop)
 			}
-			return o.makeServer(ctx, f, j)
+			return o.makeServer(ctx, f, j, hint)
 		})
 	}
 	return g.Wait()
 }
 
 // makeServer asks for one server, once.
-func (o *provider) makeServer(ctx context.Context, f *fleet, j *job) error {
+func (o *provider) makeServer(ctx context.Context, f *fleet, j *job, hint servers.SchedulerHintOptsBuilder) error {
 	op := "create server " + j.name
 	data, err := userData(j.host, j.login)
 	if err != nil {
@@ -193,7 +197,7 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job) error {
 	if j.network != "" {
 		opts.Networks = []servers.Network{{UUID: j.network}}
 	}
-	s, err := servers.Create(ctx, o.cloud.compute, keypairs.CreateOptsExt{CreateOptsBuilder: opts, KeyName: keypairName(f.Owner.Run)}, nil).Extract()
+	s, err := servers.Create(ctx, o.cloud.compute, keypairs.CreateOptsExt{CreateOptsBuilder: opts, KeyName: keypairName(f.Owner.Run)}, hint).Extract()
 	err = o.cloud.fail(ctx, op, err)
 	switch {
 	case err == nil:

@@ -223,7 +223,7 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 		}
 		f.jobs = append(f.jobs, j)
 	}
-	return f, nil
+	return f, checkHosts(f)
 }
 
 // make asks for what is not there yet. It goes on with requests that are under way when stop
@@ -303,6 +303,9 @@ func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if err := o.releaseGroups(ctx, owner, l); err != nil {
+		return err
+	}
 	return o.releaseKeypair(ctx, owner.Run, l)
 }
 
@@ -319,7 +322,14 @@ func (o *provider) Owned(ctx context.Context, owner backends.Owner) ([]backends.
 	if err != nil {
 		return nil, err
 	}
+	groups, err := o.groups(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
 	var out []backends.Object
+	for _, g := range groups {
+		out = append(out, backends.Object{Kind: "servergroup", Name: g.Name, ID: g.ID})
+	}
 	for _, v := range servers {
 		out = append(out, v.object())
 	}

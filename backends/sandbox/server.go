@@ -88,6 +88,7 @@ func (s *Server) start() error {
 	s.keystone()
 	s.nova()
 	s.keypairs()
+	s.servergroups()
 	s.glance()
 	s.neutron()
 	s.ironic()

@@ -48,17 +48,19 @@ func (s *Server) createServer(w http.ResponseWriter, r *http.Request, minor int)
 		novaError(w, http.StatusNotImplemented, "the sandbox does not serve this server: "+err.Error())
 		return
 	}
-	if hints := string(in.Hints); hints != "" && hints != "{}" && hints != "null" {
-		novaError(w, http.StatusNotImplemented, "the sandbox does not serve scheduler hints")
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	group, code, refused := s.groupOf(in.Hints)
+	if refused != "" {
+		novaError(w, code, refused)
+		return
+	}
 	v, code, refused := s.admit(&q, minor)
 	if refused != "" {
 		novaError(w, code, refused)
 		return
 	}
+	v.Group = group
 	s.st.Servers[v.ID] = v
 	if !s.place(v) {
 		s.fail(v, http.StatusInternalServerError, "No valid host was found. There are not enough hosts available.")
@@ -153,10 +155,10 @@ func (s *Server) place(v *server) bool {
 			used[o.Host] += flavorBy(o.Flavor).VCPUs
 		}
 	}
-	want := flavorBy(v.Flavor).VCPUs
+	want, may := flavorBy(v.Flavor).VCPUs, s.allowed(v)
 	best := -1
 	for h, n := range used {
-		if n+want <= s.cfg.CPUsPerHost*overcommit && (best < 0 || n < used[best]) {
+		if may(h) && n+want <= s.cfg.CPUsPerHost*overcommit && (best < 0 || n < used[best]) {
 			best = h
 		}
 	}

@@ -14,12 +14,13 @@ import (
 
 // state is all that survives the program. It is written as a whole after every change.
 type state struct {
-	Port        int                    `json:"port"`
-	Next        int                    `json:"next"` // of addresses
-	Servers     map[string]*server     `json:"servers,omitempty"`
-	Keypairs    map[string]*keypair    `json:"keypairs,omitempty"`
-	Nodes       map[string]*node       `json:"nodes,omitempty"` // only those that are not as they were born
-	Allocations map[string]*allocation `json:"allocations,omitempty"`
+	Port         int                     `json:"port"`
+	Next         int                     `json:"next"` // of addresses
+	Servers      map[string]*server      `json:"servers,omitempty"`
+	Keypairs     map[string]*keypair     `json:"keypairs,omitempty"`
+	Nodes        map[string]*node        `json:"nodes,omitempty"` // only those that are not as they were born
+	ServerGroups map[string]*serverGroup `json:"serverGroups,omitempty"`
+	Allocations  map[string]*allocation  `json:"allocations,omitempty"`
 }
 
 // server is one of Nova's.
@@ -36,6 +37,7 @@ type server struct {
 	Status    string            `json:"status"` // BUILD, ACTIVE, ERROR
 	Task      string            `json:"task,omitempty"`
 	Fault     *fault            `json:"fault,omitempty"`
+	Group     string            `json:"group,omitempty"` // of servers
 	Host      int               `json:"host"`
 	Placed    bool              `json:"placed"`
 	Address   string            `json:"address,omitempty"`
@@ -87,6 +89,9 @@ func loadState(dir string) (*state, error) {
 	if st.Nodes == nil {
 		st.Nodes = map[string]*node{}
 	}
+	if st.ServerGroups == nil {
+		st.ServerGroups = map[string]*serverGroup{}
+	}
 	if st.Allocations == nil {
 		st.Allocations = map[string]*allocation{}
 	}
@@ -94,7 +99,7 @@ func loadState(dir string) (*state, error) {
 }
 
 func (st *state) empty() bool {
-	return len(st.Servers)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations) == 0
+	return len(st.Servers)+len(st.ServerGroups)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations) == 0
 }
 
 // save writes the state, or removes the file when nothing is left. The caller holds s.mu. A
