@@ -155,7 +155,7 @@ func TestWhatIsNotServedSaysSo(t *testing.T) {
 		c.want(501, "the sandbox does not serve POST /network/v2.0/ports", "POST", "/network/v2.0/ports", "{}")
 		c.want(501, "unknown field", "POST", "/compute/v2.1/servers", server("a", `, "block_device_mapping_v2": []`))
 		c.want(501, "one server a request", "POST", "/compute/v2.1/servers", server("a", `, "min_count": 2, "max_count": 2`))
-		c.want(501, "scheduler hints", "POST", "/compute/v2.1/servers", `{"server": {}, "os:scheduler_hints": {"group": "x"}}`)
+		c.want(501, "no scheduler hint but group: same_host", "POST", "/compute/v2.1/servers", `{"server": {}, "os:scheduler_hints": {"same_host": ["x"]}}`)
 	})
 }
 
