@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/sandbox"
 )
 
 // victim, set to a state folder, makes this test program one that is killed in the middle.
@@ -44,7 +45,7 @@ func TestSandboxSurvivesKill(t *testing.T) {
 			if err := b.Launchers["ssh"].Start(t.Context(), backends.Single(m, p)); err != nil {
 				t.Fatal(err)
 			}
-			fmt.Println("victim", m.ID, m.Access.SSH.Addr) //nolint:forbidigo // to the test that started us
+			fmt.Println("victim", m.ID, m.Access.SSH.Addr, limit(m)) //nolint:forbidigo // to the test that started us
 		}
 		fmt.Println("victim ready") //nolint:forbidigo // as above
 		select {}
@@ -80,7 +81,10 @@ func TestSandboxSurvivesKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, m := range ms {
-		if got := m.ID + " " + m.Access.SSH.Addr; i >= len(before) || got != before[i] {
+		if limit(m) == "" {
+			t.Errorf("%s does not say what holds it to its cores: %v", m.Name, m.Facts)
+		}
+		if got := m.ID + " " + m.Access.SSH.Addr + " " + limit(m); i >= len(before) || got != before[i] {
 			t.Errorf("got %s; want one of %v", got, before)
 		}
 		l := b.Launchers["ssh"]
@@ -103,9 +107,22 @@ func TestSandboxSurvivesKill(t *testing.T) {
 	if err := b.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
+	s, err := sandbox.Start(t.Context(), sandbox.Config{State: options.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := s.Groups(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	s.Close()
 	if left, err := os.ReadDir(options.State); len(left) != 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// limit is what holds a machine to its cores.
+func limit(m backends.Machine) string {
+	return m.Facts["metadata.cpu.limit"] + m.Facts["properties.cpu.limit"]
 }
 
 func TestSandboxSettings(t *testing.T) {

@@ -220,6 +220,9 @@ func (w *world) left() []string {
 	for _, p := range w.cloud.Processes() {
 		out = append(out, fmt.Sprint("process ", p))
 	}
+	for _, g := range w.cloud.Groups() {
+		out = append(out, "control group "+g)
+	}
 	files, err := os.ReadDir(w.cfg.State)
 	if err != nil {
 		w.t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,23 @@ type nodeView struct {
 	Class     string         `json:"resource_class"`
 	LastError string         `json:"last_error"`
 	Extra     map[string]any `json:"extra"`
+
+	// Properties are what the operator, or inspection, says of the hardware.
+	Properties map[string]any `json:"properties"`
+}
+
+// facts are what the cloud says that the machine is.
+func (n *nodeView) facts(j *job) map[string]string {
+	out := map[string]string{"service": "ironic", "resourceClass": n.Class, "node": n.Name, "image": j.spec.Image, "imageID": j.image}
+	for k, v := range n.Properties {
+		switch v := v.(type) { // 8 and "8" are both in use
+		case string:
+			out["properties."+k] = v
+		case float64:
+			out["properties."+k] = strconv.FormatFloat(v, 'f', -1, 64)
+		}
+	}
+	return out
 }
 
 // metalView is one look at Ironic.
@@ -65,7 +83,7 @@ func (o *provider) listMetal(ctx context.Context) (metalView, error) {
 			Nodes []*nodeView `json:"nodes"`
 			Next  string      `json:"next"`
 		}
-		q := url.Values{"associated": {"True"}, "fields": {"uuid,name,provision_state,instance_uuid,resource_class,last_error,extra"}}
+		q := url.Values{"associated": {"True"}, "fields": {"uuid,name,provision_state,instance_uuid,resource_class,last_error,extra,properties"}}
 		if marker != "" {
 			q.Set("marker", marker)
 		}
@@ -229,7 +247,7 @@ func (o *provider) awaitNodes(ctx context.Context, f *fleet, up func(*job)) erro
 					return false, backends.Errorf(backends.Config, "node "+n.Name+" of "+j.name, `it has no extra["address"], from which its address is read`)
 				}
 				j.address, j.where = address, n.ID
-				j.facts = map[string]string{"service": "ironic", "resourceClass": n.Class, "node": n.Name, "image": j.spec.Image, "imageID": j.image}
+				j.facts = n.facts(j)
 				delete(open, id)
 				up(j)
 				continue

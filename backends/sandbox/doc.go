@@ -9,5 +9,10 @@
 // new Start with the same folder serves the same machines at the same addresses, and processes
 // that ran on them detached go on. Removing the last thing leaves the folder empty.
 //
+// A machine is held to its cores by affinity and, where this program may make control groups, by
+// one of its own; its metadata say so (cpu.limit). With cgroups of version 1 that takes write
+// access to the groups that the program is in, with version 2 a delegated group that holds
+// nothing else: systemd-run --user --scope -p Delegate=yes dlx run. It never takes root.
+//
 // What was measured here says nothing about clouds: all machines share one computer.
 package sandbox

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pinnedBy says, in the server's metadata, how machines are kept to their cores. Control groups
-// are not used: they need rights that a user seldom has.
+// pinnedBy says, in the server's metadata, how machines are kept to their cores. A control group
+// does it as well where this program may make one (see cage): that needs rights that a user seldom has.
 const pinnedBy = "sched_setaffinity"
 
 // lockFolder takes the folder for this process; the lock goes with the process, and leaves no file.

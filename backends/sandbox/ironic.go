@@ -162,7 +162,8 @@ func (s *Server) node(key string) *node {
 	return nil
 }
 
-func (n *node) json() map[string]any {
+// nodeJSON is a node as Ironic shows it. The caller holds s.mu.
+func (s *Server) nodeJSON(n *node) map[string]any {
 	orNull := func(v string) any {
 		if v == "" {
 			return nil
@@ -181,9 +182,13 @@ func (n *node) json() map[string]any {
 	for k, v := range n.InstanceInfo {
 		info[k] = v
 	}
+	properties := map[string]any{"cpu_arch": "x86_64", "cpus": strconv.Itoa(s.cfg.CPUsPerHost)}
+	if l := s.limit(n.machineID()); l != "" {
+		properties[limitFact] = l
+	}
 	return map[string]any{"uuid": n.ID, "name": n.Name, "provision_state": n.State, "target_provision_state": orNull(n.Target), "power_state": power,
 		"instance_uuid": orNull(n.Instance), "allocation_uuid": orNull(n.Allocation), "instance_info": info, "extra": extra, "last_error": orNull(n.LastError),
-		"maintenance": false, "resource_class": ResourceClass, "driver": "fake-hardware", "properties": map[string]any{"cpu_arch": "x86_64"}}
+		"maintenance": false, "resource_class": ResourceClass, "driver": "fake-hardware", "properties": properties}
 }
 
 func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
@@ -201,7 +206,7 @@ func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
 		if p := q.Get("provision_state"); p != "" && p != n.State {
 			continue
 		}
-		list = append(list, n.json())
+		list = append(list, s.nodeJSON(n))
 	}
 	reply(w, http.StatusOK, map[string]any{"nodes": list})
 }
@@ -214,7 +219,7 @@ func (s *Server) showNode(w http.ResponseWriter, r *http.Request) {
 		ironicError(w, http.StatusNotFound, "Node "+r.PathValue("id")+" could not be found.")
 		return
 	}
-	reply(w, http.StatusOK, n.json())
+	reply(w, http.StatusOK, s.nodeJSON(n))
 }
 
 // patchNode is a JSON patch of instance_info and extra.
@@ -262,7 +267,7 @@ func (s *Server) patchNode(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.keep()
-	reply(w, http.StatusOK, n.json())
+	reply(w, http.StatusOK, s.nodeJSON(n))
 }
 
 // busy reports whether a change goes on that locks the node.

@@ -21,6 +21,7 @@ type machine struct {
 	name string
 	home string
 	cpus []int
+	cage *cage // nil: affinity alone holds it to its cores
 
 	config   *ssh.ServerConfig
 	listener net.Listener
@@ -63,6 +64,7 @@ func (s *Server) open(id, name, address, publicKey string, userData []byte, cpus
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", name, err)
 	}
+	m.cage = s.cage(id, cpus)
 	s.machines[id] = m
 	s.work.Go(m.serve)
 	return nil
@@ -92,6 +94,7 @@ func (s *Server) destroy(id string) {
 	if m != nil {
 		m.close()
 	}
+	s.uncage(id)
 	if err := killMachine(s.home(id)); err != nil {
 		s.cfg.Log("sandbox: %s: %v", id, err)
 	}
@@ -101,6 +104,20 @@ func (s *Server) destroy(id string) {
 		if err != nil {
 			s.cfg.Log("sandbox: %s: %v", id, err)
 		}
+	}
+}
+
+// limit says what holds a machine to its cores; empty: it is not up. The caller holds s.mu.
+func (s *Server) limit(id string) string {
+	switch m := s.machines[id]; {
+	case m == nil:
+		return ""
+	case m.cage != nil:
+		return m.cage.limit
+	case pinnedBy == "nothing":
+		return pinnedBy
+	default:
+		return "affinity"
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,11 @@ func start(t *testing.T, cfg sandbox.Config) *client {
 		tr.CloseIdleConnections()
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+		for _, g := range s.Groups() { // of machines that the test did not delete
+			if err := os.Remove(g); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	return &client{t: t, s: s, http: &http.Client{Transport: tr}, nova: "2.52"}

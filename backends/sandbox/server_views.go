@@ -127,6 +127,10 @@ func serverFilter(q url.Values, minor int) (fits func(*server) bool, refused str
 	}, ""
 }
 
+// limitFact says, in a server's metadata and a node's properties, what holds it to its cores:
+// "affinity", or the control files of its group with their values.
+const limitFact = "cpu.limit"
+
 // serverJSON is a server as Nova shows it. The caller holds s.mu.
 func (s *Server) serverJSON(v *server, minor int) map[string]any {
 	const layout = "2006-01-02T15:04:05Z"
@@ -135,6 +139,9 @@ func (s *Server) serverJSON(v *server, minor int) map[string]any {
 		hostID = fmt.Sprintf("%x", sha256.Sum224([]byte(projectID+hostName(v.Host))))
 	}
 	meta := map[string]string{"sandbox_pinned_by": pinnedBy, "sandbox_cpus": joinInts(v.CPUs)}
+	if l := s.limit(v.ID); l != "" {
+		meta[limitFact] = l
+	}
 	maps.Copy(meta, v.Metadata)
 	addresses := map[string]any{}
 	if v.Address != "" {
@@ -174,7 +181,7 @@ func (s *Server) serverJSON(v *server, minor int) map[string]any {
 func (s *Server) console(v *server) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sandbox: %s on %s\n", v.Name, hostName(v.Host))
-	fmt.Fprintf(&b, "sandbox: flavor %s, CPUs %s (%s)\n", flavorBy(v.Flavor).Name, joinInts(v.CPUs), pinnedBy)
+	fmt.Fprintf(&b, "sandbox: flavor %s, CPUs %s (%s)\n", flavorBy(v.Flavor).Name, joinInts(v.CPUs), s.limit(v.ID))
 	if len(v.UserData) > 0 {
 		c, err := readCloudConfig(v.UserData)
 		switch {

@@ -153,7 +153,7 @@ func (m *machine) exec(ch ssh.Channel, command string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
-		err = startPinned(cmd, m.cpus)
+		err = m.cage.start(cmd, func() error { return startPinned(cmd, m.cpus) })
 	}
 	if err != nil {
 		m.log("sandbox: %s: %v", m.name, err)

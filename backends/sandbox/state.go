@@ -21,6 +21,7 @@ type state struct {
 	Nodes        map[string]*node        `json:"nodes,omitempty"` // only those that are not as they were born
 	ServerGroups map[string]*serverGroup `json:"serverGroups,omitempty"`
 	Allocations  map[string]*allocation  `json:"allocations,omitempty"`
+	Cgroups      *cgroups                `json:"cgroups,omitempty"` // nil: no machine has one yet
 }
 
 // server is one of Nova's.
