@@ -33,6 +33,7 @@ type Options struct {
 	Only     []plan.Condition       // keep only the cells that meet all of these
 	Versions map[string]string      // versions of the programs dlx brings itself, by workload kind; part of the keys
 	Caveats  map[string]plan.Caveat // by backend: what a result of it must be marked with
+	Rehearse bool                   // by a model of the machines, in place of each cloud
 }
 
 // state is what the passes work on.

@@ -210,6 +210,11 @@ func (st *state) fits(f *plan.Fleet, c *cell) {
 func (st *state) clouds() {
 	for _, c := range st.testbed.Clouds {
 		if slices.ContainsFunc(st.plan.Fleets, func(f plan.Fleet) bool { return f.Cloud == c.Name }) {
+			if st.opt.Rehearse {
+				st.plan.Clouds = append(st.plan.Clouds, plan.Cloud{Name: c.Name, Backend: ModelBackend, Config: st.rehearsal()})
+				st.plan.Caveat = plan.Simulated
+				continue
+			}
 			st.plan.Clouds = append(st.plan.Clouds, plan.Cloud{Name: c.Name, Backend: c.Backend, Config: c.Config})
 			if v := st.opt.Caveats[c.Backend]; v != plan.NoCaveat {
 				st.plan.Caveat = v

@@ -223,7 +223,8 @@ func (j *job) refresh(ctx context.Context, out *outcome) error {
 	return nil
 }
 
-// Scripts that stage a dataset; they run on the machine and print what they found.
+// Scripts that stage a dataset; they run on the machine and print what they found. What the second
+// should find is its second argument, which is for the eyes of whoever lists processes.
 const (
 	makeDataset = `d="$HOME/.dlx/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --tf_random_seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
 	sumDataset  = `cd "$1" && find . -type f | LC_ALL=C sort | while IFS= read -r f; do sha256sum "$f"; done | sha256sum | cut -d' ' -f1`
@@ -239,7 +240,7 @@ func (j *job) dataset(ctx context.Context, i int, d *plan.Dataset) (string, erro
 		out, err := j.helper(ctx, i, "make-"+d.Name, "sh", "-c", makeDataset, "sh", self[i], d.Name, fmt.Sprint(d.Images), fmt.Sprint(d.Seed))
 		return strings.TrimSpace(out), err
 	}
-	out, err := j.helper(ctx, i, "sum-"+d.Name, "sh", "-c", sumDataset, "sh", d.Path)
+	out, err := j.helper(ctx, i, "sum-"+d.Name, "sh", "-c", sumDataset, "sh", d.Path, d.Checksum)
 	if err != nil {
 		return "", err
 	}

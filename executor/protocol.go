@@ -100,8 +100,12 @@ func watchAll(ctx context.Context, procs []*proc) []*watch {
 	return out
 }
 
-// lookAgain is the pause between two looks at what a background process has printed.
-const lookAgain = 200 * time.Millisecond
+// The pause between two looks at what a background process has printed: it doubles from the
+// first to the last.
+const (
+	lookAgain = 25 * time.Millisecond
+	lookLater = 400 * time.Millisecond
+)
 
 // maxHead bounds how much of a background process's output is read to see that it is steady.
 const maxHead = 1 << 20
@@ -115,7 +119,7 @@ func (j *job) steady(ctx context.Context, watched []*watch) error {
 	for _, w := range watched {
 		g.Go(func() error {
 			var head []byte
-			for {
+			for pause := lookAgain; ; pause = min(2*pause, lookLater) {
 				more, err := read(ctx, w.p, int64(len(head)))
 				if err != nil && !errors.Is(err, backends.ErrNotFound) { // it may have printed nothing yet
 					return fmt.Errorf("%s: %w", w.p.name(), err)
@@ -136,7 +140,7 @@ func (j *job) steady(ctx context.Context, watched []*watch) error {
 						w.p.exit.Code, tail(ctx, w.p.l, w.p.m, w.p.p.ID, backends.Stderr))
 				case <-ctx.Done():
 					return context.Cause(ctx)
-				case <-time.After(lookAgain):
+				case <-time.After(pause):
 				}
 			}
 		})

@@ -230,34 +230,40 @@ func (j *job) collect(ctx context.Context, procs []*proc) ([]journal.Proc, error
 	missing := make([][]string, len(procs))
 	var g errgroup.Group
 	for i, p := range procs {
+		missing[i] = make([]string, 3+len(p.role.Artifacts))
 		out[i] = journal.Proc{Role: p.role.Name, Index: p.index, Machine: p.m.Name, Exit: p.exit}
 		g.Go(func() error {
-			for _, name := range []string{backends.Stdout, backends.Stderr, backends.Probe} {
-				sum, err := j.fetch(ctx, p, name)
-				if errors.Is(err, backends.ErrNotFound) && name == backends.Probe {
-					continue // a machine may have nothing to say of itself
-				}
-				if err != nil {
-					return fmt.Errorf("%s: %s: %w", p.name(), name, err)
-				}
-				out[i].Files = append(out[i].Files, sum)
+			var files errgroup.Group
+			names := append([]string{backends.Stdout, backends.Stderr, backends.Probe}, p.role.Artifacts...)
+			sums := make([]journal.FileSum, len(names))
+			for k, name := range names {
+				files.Go(func() (err error) {
+					sums[k], err = j.fetch(ctx, p, name)
+					switch {
+					case !errors.Is(err, backends.ErrNotFound) || k < 2:
+					case name == backends.Probe: // a machine may have nothing to say of itself
+						return nil
+					default:
+						missing[i][k] = p.name() + " left no file " + name
+						return nil
+					}
+					if err != nil {
+						return fmt.Errorf("%s: %s: %w", p.name(), name, err)
+					}
+					return nil
+				})
 			}
-			for _, name := range p.role.Artifacts {
-				sum, err := j.fetch(ctx, p, name)
-				if errors.Is(err, backends.ErrNotFound) {
-					missing[i] = append(missing[i], p.name()+" left no file "+name)
-					continue
+			err := files.Wait()
+			for _, s := range sums {
+				if s.Name != "" && s.SHA256 != "" {
+					out[i].Files = append(out[i].Files, s)
 				}
-				if err != nil {
-					return fmt.Errorf("%s: %s: %w", p.name(), name, err)
-				}
-				out[i].Files = append(out[i].Files, sum)
 			}
-			return nil
+			return err
 		})
 	}
 	err := g.Wait()
-	j.doubts = slices.Concat(missing...)
+	j.doubts = slices.DeleteFunc(slices.Concat(missing...), func(s string) bool { return s == "" })
 	return out, err
 }
 

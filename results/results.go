@@ -106,6 +106,6 @@ type Table struct {
 // A Book is all tables of a run: the input of the exporters.
 type Book struct {
 	Run      *Run
-	Tables   []Table // by figure name
+	Tables   []Table // by figure name, fig2 before fig10
 	Warnings []string
 }

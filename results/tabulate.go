@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -16,8 +17,32 @@ func Tabulate(r *Run) *Book {
 	for _, f := range r.Plan.Figures {
 		b.Tables = append(b.Tables, tabulate(r, f))
 	}
+	slices.SortStableFunc(b.Tables, func(a, b Table) int { return natural(a.Figure.Name, b.Figure.Name) })
 	return b
 }
+
+// natural compares names so that fig2 comes before fig10.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		x, y := digits(a), digits(b)
+		if x == 0 || y == 0 {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		m, n := strings.TrimLeft(a[:x], "0"), strings.TrimLeft(b[:y], "0")
+		if c := cmp.Or(cmp.Compare(len(m), len(n)), strings.Compare(m, n)); c != 0 {
+			return c
+		}
+		a, b = a[x:], b[y:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// digits counts those that a text begins with.
+func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 func tabulate(r *Run, f plan.Figure) Table {
 	p := r.Plan

@@ -279,3 +279,11 @@ func TestWhatIsNoRunFolderIsSaidToBeNone(t *testing.T) {
 		t.Errorf("got %v; want an error that names the file", err)
 	}
 }
+
+func TestFiguresStandInNaturalOrder(t *testing.T) {
+	names := []string{"fig10", "fig2", "a", "fig02b", "fig2b", "fig"}
+	slices.SortFunc(names, natural)
+	if want := []string{"a", "fig", "fig2", "fig02b", "fig2b", "fig10"}; !slices.Equal(names, want) {
+		t.Errorf("got %v; want %v", names, want)
+	}
+}

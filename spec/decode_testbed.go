@@ -13,13 +13,14 @@ func (d *decoder) testbed(n *node) *Testbed {
 	if !d.isStruct(n, `dlx.#Testbed & {name: "lab", ...}`) {
 		return nil
 	}
-	d.unknown(n, "name", "clouds", "orchestrations", "capacity", "limits")
+	d.unknown(n, "name", "clouds", "orchestrations", "capacity", "limits", "rehearsal")
 	t := &Testbed{Pos: n.label}
 	t.Name = d.name(d.need(n, "name", `"lab"`))
 	t.Clouds = d.clouds(d.need(n, "clouds", `{local: {backend: "sandbox"}}`))
 	t.Capacity = d.amounts(n.get("capacity"), "{hosts: 2}", 0)
 	t.Orchestrations = d.orchestrations(d.need(n, "orchestrations", `{vm: {cloud: "local", machine: {...}}}`), t, n)
 	t.Limits = d.limits(n.get("limits"))
+	t.Rehearsal = d.rehearsal(n.get("rehearsal"))
 	return t
 }
 
@@ -157,6 +158,33 @@ func (d *decoder) limits(n *node) Limits {
 	}
 	l.Attempts = d.wholeOr(n.get("attempts"), 1, 0)
 	return l
+}
+
+// faultClasses are the failures that a rehearsal can have.
+var faultClasses = []string{"capacity", "config", "infra", "quota", "transport", "workload"}
+
+func (d *decoder) rehearsal(n *node) Rehearsal {
+	r := Rehearsal{Seed: 1}
+	const fault = `{step: "provision/vm-*", class: "capacity", times: 1}`
+	if !d.isStruct(n, `{seed: 1, faults: [`+fault+`]}`) {
+		return r
+	}
+	d.unknown(n, "seed", "faults")
+	r.Seed = d.wholeOr(n.get("seed"), 0, 1)
+	if l := n.get("faults"); d.isList(l, "["+fault+"]") {
+		for _, e := range l.elems {
+			if !d.isStruct(e, fault) {
+				continue
+			}
+			d.unknown(e, "step", "class", "times")
+			f := Fault{Step: d.text(d.need(e, "step", `"provision/vm-*"`)), Class: d.oneOf(d.need(e, "class", `"capacity"`), faultClasses...), Times: d.wholeOr(e.get("times"), 0, 0)}
+			if kind, _, _ := strings.Cut(f.Step, "/"); f.Step != "" && !slices.Contains([]string{"provision", "trial", "release"}, kind) {
+				d.errorf(e.get("step"), `%s is no step: it begins with provision/, trial/ or release/, and * stands for anything`, quote(f.Step))
+			}
+			r.Faults = append(r.Faults, f)
+		}
+	}
+	return r
 }
 
 var durationText = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)

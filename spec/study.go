@@ -264,6 +264,7 @@ type Testbed struct {
 	Orchestrations []Orchestration // by name
 	Capacity       []Amount        // what may be in use at a time; a resource not listed has no limit
 	Limits         Limits
+	Rehearsal      Rehearsal
 	Pos            diag.Pos
 }
 
@@ -297,6 +298,19 @@ type Amount struct {
 	Resource string
 	Units    int
 	Pos      diag.Pos
+}
+
+// A Rehearsal says how a run by a model of the machines goes.
+type Rehearsal struct {
+	Seed   int
+	Faults []Fault // what goes wrong
+}
+
+// A Fault is a step that fails: the first Times of each step that Step fits, or always if that is 0.
+type Fault struct {
+	Step  string // such as "provision/vm-*" or "trial/single/*"; * stands for anything
+	Class string
+	Times int
 }
 
 // Limits bound the steps; zero takes the compiler's default.

@@ -25,6 +25,8 @@ type selection struct {
 	only    []string
 	repeats int
 	dir     string
+
+	rehearse bool
 }
 
 func (s *selection) flags(f *pflag.FlagSet) {
@@ -33,12 +35,16 @@ func (s *selection) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.only, "only", nil, "keep only cells with `axis=value,...` (repeatable; block=NAME works as well)")
 	f.IntVar(&s.repeats, "repeats", 0, "trials a cell, in place of the study's")
 	f.StringVar(&s.dir, "dir", "", "the run folder (default runs/<study>)")
+	f.BoolVar(&s.rehearse, "rehearse", false, "a model in place of the machines: the whole run in seconds, marked SIMULATED (run folder runs/<study>-rehearsal)")
 }
 
 // runDir is the run folder for a plan.
 func (s *selection) runDir(p *plan.Plan) string {
 	if s.dir != "" {
 		return s.dir
+	}
+	if p.Caveat == plan.Simulated { // numbers of a model never lie beside measured ones
+		return filepath.Join("runs", p.Study+"-rehearsal")
 	}
 	return filepath.Join("runs", p.Study)
 }
@@ -70,6 +76,7 @@ func (s *selection) compile(ctx context.Context, study string) (*plan.Plan, erro
 			Repeats: s.repeats, Only: only,
 			Versions: map[string]string{spec.CNNBench: bench.Version},
 			Caveats:  map[string]plan.Caveat{"sandbox": plan.Sandbox},
+			Rehearse: s.rehearse,
 		})
 		var ofTestbed, ofStudy diag.List
 		if l := diag.AsList(err); l != nil {
@@ -120,8 +127,8 @@ func testbedDir(nameOrFile, study string) string {
 }
 
 func (s *selection) saved(file string) (*plan.Plan, error) {
-	if len(s.tags) > 0 || len(s.only) > 0 || s.repeats > 0 {
-		return nil, usage(errors.New("a saved plan is run as it is: -t, --only and --repeats belong to the study it was made from"))
+	if len(s.tags) > 0 || len(s.only) > 0 || s.repeats > 0 || s.rehearse {
+		return nil, usage(errors.New("a saved plan is run as it is: -t, --only, --repeats and --rehearse belong to the study it was made from"))
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -38,6 +38,7 @@ func codebook() []column {
 		{tri, "class", "text", "", "class of the failure"},
 		{tri, "attempts", "integer", "", "attempts so far"},
 		{tri, "<span>_s", "number", "s", "duration of that part of the last attempt"},
+		{tri, "background_covered", "number", "", "share of the measured roles' time in which the background roles ran; empty if there are none"},
 		{tri, "warnings", "text", "", "doubts about the trial's numbers"},
 		{tri, "error", "text", "", "why it failed"},
 		{fig, "row", "text", "", "value of the figure's row axis"},

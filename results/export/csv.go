@@ -101,7 +101,7 @@ func writeTrials(w io.Writer, r *results.Run) error {
 	for _, s := range spans {
 		after = append(after, s+"_s")
 	}
-	after = append(after, "caveat", "warnings", "error")
+	after = append(after, "background_covered", "caveat", "warnings", "error")
 	axes, header := axisColumns(r.Plan, []string{"run", "trial", "block"}, after)
 	c := newCSV(w)
 	c.header(header)
@@ -115,10 +115,24 @@ func writeTrials(w io.Writer, r *results.Run) error {
 		for _, s := range spans {
 			buf = append(buf, spanOf(t, s))
 		}
-		buf = append(buf, text(string(r.Plan.Caveat)), text(strings.Join(t.Warnings, "; ")), text(t.Error))
+		buf = append(buf, coveredOf(t), text(string(r.Plan.Caveat)), text(strings.Join(t.Warnings, "; ")), text(t.Error))
 		c.row(buf)
 	}
 	return c.flush()
+}
+
+// coveredOf is the least that a background process of the trial covered of the others' time.
+func coveredOf(t *results.Trial) value {
+	least, ok := 1.0, false
+	for _, p := range t.Procs {
+		if p.Covered != nil {
+			least, ok = min(least, *p.Covered), true
+		}
+	}
+	if !ok {
+		return value{}
+	}
+	return number(least)
 }
 
 func stateOf(t *results.Trial) string {
