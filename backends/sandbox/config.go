@@ -31,6 +31,7 @@ var flavors = []Flavor{
 	{ID: "1", Name: "sandbox.small", VCPUs: 1, RAM: 512, Disk: 1},
 	{ID: "2", Name: "sandbox.medium", VCPUs: 2, RAM: 1024, Disk: 1},
 	{ID: "3", Name: "sandbox.impossible", VCPUs: 4096, RAM: 512, Disk: 1}, // fits no host
+	{ID: metalID, Name: "sandbox.metal", VCPUs: 16, RAM: 16384, Disk: 1},  // takes a whole host
 }
 
 // A Quota is what the project may have at once.
@@ -65,6 +66,7 @@ type Config struct {
 
 	Quota  Quota   // zero fields: 64 instances, 512 cores, 512 GiB
 	Faults *Faults // nil: none
+	Kube   KubeConfig
 	Log    func(format string, args ...any)
 }
 
@@ -79,6 +81,7 @@ func (c *Config) fill() {
 		}
 	}
 	set(&c.Hosts, 2)
+	c.Kube.fill()
 	set(&c.CPUsPerHost, max(1, runtime.NumCPU()/c.Hosts))
 	set(&c.Quota.Instances, 64)
 	set(&c.Quota.Cores, 512)

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Faults are failures on request. The zero value has none; methods may be called at any time.
@@ -22,6 +23,7 @@ type rule struct {
 	body         string
 	header       http.Header
 	hangup       bool // serve it, then break the connection instead of answering
+	delay        time.Duration
 }
 
 // boot is what becomes of servers with a name.
@@ -51,6 +53,17 @@ func (f *Faults) Fail(request string, status int, body string, times int, header
 func (f *Faults) HangUp(request string, times int) {
 	r := newRule(request, times)
 	r.hangup = true
+	f.add(r)
+}
+
+// Delay lets the next requests that fit wait before they are served.
+//
+// Requests of a cluster's Kubernetes API are matched with their whole path ("POST
+// /api/v1/namespaces/*/pods", "GET /version"); a watch has the method WATCH. This goes for Fail
+// and HangUp as well.
+func (f *Faults) Delay(request string, d time.Duration, times int) {
+	r := newRule(request, times)
+	r.delay = d
 	f.add(r)
 }
 

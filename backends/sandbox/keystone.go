@@ -115,6 +115,7 @@ func (s *Server) catalog() []any {
 		entry("image", "glance", "/image"),
 		entry("network", "neutron", "/network"),
 		entry("baremetal", "ironic", "/baremetal"),
+		entry("container-infra", "magnum", "/container-infra/v1"),
 	}
 }
 

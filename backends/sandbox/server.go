@@ -32,10 +32,14 @@ type Server struct {
 	st       *state
 	nodes    []*node // all nodes, in order
 	machines map[string]*machine
+	kubes    map[string]*kube // by ID of the cluster
 	timers   map[string]*time.Timer
 	tokens   map[string]time.Time // until when
 	closed   bool
 	work     sync.WaitGroup
+
+	ends  *waiter             // of containers
+	boxes func() (why string) // what keeps pods from namespaces of their own; ""; nothing
 }
 
 // Start starts a sandbox, or brings back the one whose state is in the folder.
@@ -59,7 +63,7 @@ func Start(_ context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, lock: lock, mux: http.NewServeMux(),
 		password: rand.Text(), appID: randomID(), appSecret: rand.Text(),
-		machines: map[string]*machine{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
+		machines: map[string]*machine{}, kubes: map[string]*kube{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
 	}
 	if err := s.start(); err != nil {
 		_ = s.Close()
@@ -81,6 +85,7 @@ func (s *Server) start() error {
 	}
 	s.base = "http://" + l.Addr().String()
 	s.bearNodes()
+	s.prepareKubes()
 	if err := s.resume(); err != nil {
 		_ = l.Close()
 		return err
@@ -92,6 +97,7 @@ func (s *Server) start() error {
 	s.glance()
 	s.neutron()
 	s.ironic()
+	s.magnum()
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}
 	s.work.Go(func() { _ = s.http.Serve(l) })
 	return nil
@@ -116,7 +122,10 @@ func (s *Server) resume() error {
 			s.later("boot "+v.ID, time.Until(v.Ready), func() { s.boot(v.ID) })
 		}
 	}
-	return s.resumeNodes()
+	if err := s.resumeNodes(); err != nil {
+		return err
+	}
+	return s.resumeClusters()
 }
 
 // Close stops serving. Machines keep their processes; a later Start finds them again.
@@ -130,9 +139,10 @@ func (s *Server) Close() error {
 	for _, t := range s.timers {
 		t.Stop()
 	}
-	machines := s.machines
-	s.machines = nil
+	machines, kubes := s.machines, s.kubes
+	s.machines, s.kubes = nil, nil
 	s.mu.Unlock()
+	s.closeKubes(kubes)
 	for _, m := range machines {
 		m.close()
 	}
@@ -202,7 +212,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.cfg.Log("sandbox: %s %s", r.Method, r.URL)
 	time.Sleep(s.cfg.Latency)
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-	if f := s.cfg.Faults.request(r.Method, below(r.URL.Path)); f != nil {
+	f := s.cfg.Faults.request(r.Method, below(r.URL.Path))
+	if f != nil && f.delay > 0 {
+		time.Sleep(f.delay)
+	} else if f != nil {
 		if f.hangup {
 			s.mux.ServeHTTP(&discard{header: http.Header{}}, r)
 			panic(http.ErrAbortHandler)

@@ -152,10 +152,10 @@ func (s *Server) place(v *server) bool {
 	used := make([]int, s.cfg.Hosts)
 	for _, o := range s.st.Servers {
 		if o.Placed && o.Host < len(used) {
-			used[o.Host] += flavorBy(o.Flavor).VCPUs
+			used[o.Host] += s.takes(flavorBy(o.Flavor))
 		}
 	}
-	want, may := flavorBy(v.Flavor).VCPUs, s.allowed(v)
+	want, may := s.takes(flavorBy(v.Flavor)), s.allowed(v)
 	best := -1
 	for h, n := range used {
 		if may(h) && n+want <= s.cfg.CPUsPerHost*overcommit && (best < 0 || n < used[best]) {
@@ -238,6 +238,7 @@ func (s *Server) deleteServer(w http.ResponseWriter, r *http.Request, _ int) {
 // vanish ends all processes of a server, then forgets it.
 func (s *Server) vanish(id string) {
 	s.destroy(id)
+	s.nodeGone(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.st.Servers, id)

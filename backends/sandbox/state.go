@@ -21,7 +21,9 @@ type state struct {
 	Nodes        map[string]*node        `json:"nodes,omitempty"` // only those that are not as they were born
 	ServerGroups map[string]*serverGroup `json:"serverGroups,omitempty"`
 	Allocations  map[string]*allocation  `json:"allocations,omitempty"`
-	Cgroups      *cgroups                `json:"cgroups,omitempty"` // nil: no machine has one yet
+	Clusters     map[string]*cluster     `json:"clusters,omitempty"`
+	Templates    map[string]*template    `json:"templates,omitempty"` // but for those that are there from the start
+	Cgroups      *cgroups                `json:"cgroups,omitempty"`   // nil: no machine has one yet
 }
 
 // server is one of Nova's.
@@ -93,6 +95,12 @@ func loadState(dir string) (*state, error) {
 	if st.ServerGroups == nil {
 		st.ServerGroups = map[string]*serverGroup{}
 	}
+	if st.Clusters == nil {
+		st.Clusters = map[string]*cluster{}
+	}
+	if st.Templates == nil {
+		st.Templates = map[string]*template{}
+	}
 	if st.Allocations == nil {
 		st.Allocations = map[string]*allocation{}
 	}
@@ -100,7 +108,7 @@ func loadState(dir string) (*state, error) {
 }
 
 func (st *state) empty() bool {
-	return len(st.Servers)+len(st.ServerGroups)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations) == 0
+	return len(st.Servers)+len(st.ServerGroups)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations)+len(st.Clusters)+len(st.Templates) == 0
 }
 
 // save writes the state, or removes the file when nothing is left. The caller holds s.mu. A
@@ -110,6 +118,7 @@ func (s *Server) save() {
 	if s.st.empty() {
 		_ = os.Remove(file)
 		_ = os.Remove(filepath.Join(s.cfg.State, machinesFolder))
+		_ = os.Remove(filepath.Join(s.cfg.State, clustersFolder))
 		return
 	}
 	b, err := json.MarshalIndent(s.st, "", "\t")
