@@ -52,9 +52,6 @@ func exits(t *testing.T, b *Bed) {
 			t.Errorf("got %+v; want code %d", e, code)
 		}
 	}
-	if !b.Files {
-		return // programs of the world cannot be missing
-	}
 	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "missing", Args: []string{"no-such-program"}})); err != nil {
 		t.Errorf("a program that is not there: %v", err)
 	}
@@ -273,8 +270,15 @@ func probe(t *testing.T, b *Bed) {
 	if err != nil || len(got) == 0 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if !b.Files {
-		return
+}
+
+func probeKeys(t *testing.T, b *Bed) {
+	m, l, release := b.one(t)
+	defer release()
+	b.run(t, l, m, backends.Process{ID: "p"}, Program{})
+	got, err := backends.ParseProbe(strings.NewReader(text(t, l, m, "p-0", backends.Probe, 0)))
+	if err != nil {
+		t.Error(err)
 	}
 	for _, key := range []string{"kernel", "hostname", "virtualisation", "cpu.model", "cpu.allowed", "memory.kib", "boot.id"} {
 		if got[key] == "" {
@@ -283,15 +287,23 @@ func probe(t *testing.T, b *Bed) {
 	}
 }
 
-func staged(t *testing.T, b *Bed) {
-	m, l, release := b.one(t)
-	defer release()
+// tool is a program that says where it is.
+const tool = "#!/bin/sh\necho \"I am $0\"\n"
+
+// file makes a local file to stage.
+func file(t *testing.T) backends.File {
+	t.Helper()
 	local := filepath.Join(t.TempDir(), "tool")
-	const tool = "#!/bin/sh\necho \"I am $0\"\n"
 	if err := os.WriteFile(local, []byte(tool), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := backends.File{Name: "tool", Path: local, Mode: 0o755}
+	return backends.File{Name: "tool", Path: local, Mode: 0o755}
+}
+
+func staged(t *testing.T, b *Bed) {
+	m, l, release := b.one(t)
+	defer release()
+	f := file(t)
 	var paths [4]string
 	var wg sync.WaitGroup
 	for i := range paths {
@@ -308,24 +320,33 @@ func staged(t *testing.T, b *Bed) {
 			t.Fatalf("got paths %q", paths)
 		}
 	}
-	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: []string{paths[0]}})); err != nil {
-		t.Fatal(err)
-	}
-	if e, err := l.Wait(t.Context(), m, "p-0"); err != nil || e.Code != 0 {
-		t.Errorf("got %+v, %v", e, err)
-	}
-	if got := text(t, l, m, "p-0", backends.Stdout, 0); got != "I am "+paths[0]+"\n" {
-		t.Errorf("got %q", got)
-	}
 	// What is there is not read again.
 	sum := sha256.Sum256([]byte(tool))
-	again := backends.File{Name: "tool", Path: local + "-moved", SHA256: hex.EncodeToString(sum[:]), Mode: 0o755}
+	again := backends.File{Name: "tool", Path: f.Path + "-moved", SHA256: hex.EncodeToString(sum[:]), Mode: 0o755}
 	if p, err := l.Stage(t.Context(), m, again); err != nil || p != paths[0] {
 		t.Errorf("a second time: got %s, %v", p, err)
 	}
 	f.SHA256 = strings.Repeat("0", 64)
 	_, err := l.Stage(t.Context(), m, f)
 	classIs(t, err, backends.Config)
-	_, err = l.Stage(t.Context(), m, backends.File{Name: "none", Path: local + "-none"})
+	_, err = l.Stage(t.Context(), m, backends.File{Name: "none", Path: f.Path + "-none"})
 	classIs(t, err, backends.Config)
+}
+
+func stagedRun(t *testing.T, b *Bed) {
+	m, l, release := b.one(t)
+	defer release()
+	path, err := l.Stage(t.Context(), m, file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", Args: []string{path}})); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := l.Wait(t.Context(), m, "p-0"); err != nil || e.Code != 0 {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if got := text(t, l, m, "p-0", backends.Stdout, 0); got != "I am "+path+"\n" {
+		t.Errorf("got %q", got)
+	}
 }

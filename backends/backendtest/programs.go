@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dlx.dev/dlx/backends"
 )
 
 // Shell gives a program to machines that have /bin/sh.
@@ -51,28 +53,45 @@ func Words(p Program) []string {
 	return []string{string(b)}
 }
 
+// Means are what a program that is played has of its machine.
+type Means struct {
+	Stdout, Stderr io.Writer
+	Create         func(name string) io.Writer // makes a file in the folder of the process
+	Killed         <-chan struct{}             // closed by SIGKILL; ctx ends by SIGTERM
+}
+
 // Play does what Words described, by the clock of the program, and gives the exit code.
-func Play(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func Play(ctx context.Context, proc backends.Process, m Means) int {
 	var p Program
-	if err := json.Unmarshal([]byte(args[0]), &p); err != nil {
-		fmt.Fprintln(stderr, err)
+	if err := json.Unmarshal([]byte(proc.Args[0]), &p); err != nil {
+		fmt.Fprintln(m.Stderr, err)
 		return 127
 	}
 	for _, a := range p.Args {
-		fmt.Fprintf(stdout, "%s\x00", a)
+		fmt.Fprintf(m.Stdout, "%s\x00", a)
 	}
-	fmt.Fprint(stdout, p.Out)
-	fmt.Fprint(stderr, p.Err)
+	fmt.Fprint(m.Stdout, p.Out)
+	fmt.Fprint(m.Stderr, p.Err)
 	piece := strings.Repeat("x", 1<<16)
 	for n := p.Bytes; n > 0; n -= int64(len(piece)) {
-		_, _ = io.WriteString(stdout, piece[:min(n, int64(len(piece)))])
+		_, _ = io.WriteString(m.Stdout, piece[:min(n, int64(len(piece)))])
+	}
+	fmt.Fprint(m.Stdout, proc.Env[p.Env])
+	if p.File != "" {
+		fmt.Fprint(m.Create(p.File), p.Out)
+	}
+	term := ctx.Done()
+	if p.Stubborn {
+		term = nil
 	}
 	t := time.NewTimer(time.Duration(p.Sleep * float64(time.Second)))
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-ctx.Done():
+	case <-term:
 		return 143
+	case <-m.Killed:
+		return 137
 	}
 	if p.Kill {
 		return 137

@@ -17,6 +17,10 @@ type World struct {
 	Virtual bool   // whether New and all that it starts may run in a synctest bubble
 	Skip    string // why the world is not there today; empty: it is
 
+	// Without is what cannot be in this world by its nature, with the reasons. Checks that need it
+	// are not run and not skipped: there is nothing to check. That it is really not there is checked.
+	Without map[Need]string
+
 	// New makes a fresh cloud and opens it. It runs in the bubble, and leaves nothing behind
 	// when the test has ended.
 	New func(t *testing.T) *Bed
@@ -30,9 +34,9 @@ type Bed struct {
 	Bad  map[string]json.RawMessage // specs that the cloud refuses, by the word that the error has to name
 
 	// Program gives the arguments of a process that behaves as described.
-	Program func(Program) []string
-	Files   bool // processes can write files, and files can be staged and run
-	Virtual bool // copied from the World
+	Program  func(Program) []string
+	Programs bool // processes are programs of an operating system, and files that are staged can be such
+	Virtual  bool // copied from the World
 
 	Reopen  func() *backends.Backend            // what a new process with the same secret would open
 	Left    func() []string                     // what is there though everything was released
@@ -70,28 +74,47 @@ func Run(t *testing.T, w World) {
 		if w.Skip != "" {
 			skip(t, w.Name, w.Skip)
 		}
-		for _, c := range checks {
-			t.Run(c.name, func(t *testing.T) {
-				one := func(t *testing.T) {
-					b := w.New(t)
-					b.Virtual = w.Virtual
-					if why := c.lacks(b); why != "" {
-						skip(t, w.Name, why)
-					}
-					c.check(t, b)
-					if b.Left == nil || t.Failed() {
-						return
-					}
-					if left := b.Left(); len(left) > 0 {
-						t.Errorf("left behind: %v", left)
-					}
-				}
-				if w.Virtual {
-					synctest.Test(t, one)
-				} else {
-					one(t)
+		if len(w.Without) > 0 {
+			t.Logf("without %s", w.summary())
+			w.run(t, "what it is declared to be without is not there", func(t *testing.T, b *Bed) {
+				for _, why := range w.falseAbsences(b) {
+					t.Error(why)
 				}
 			})
+		}
+		for _, c := range checks {
+			if _, ok := w.absent(c); ok {
+				continue
+			}
+			w.run(t, c.name, func(t *testing.T, b *Bed) {
+				if n, ok := c.lacks(b); ok {
+					skip(t, w.Name, "it has no "+string(n))
+					return
+				}
+				c.check(t, b)
+				if b.Left == nil || t.Failed() {
+					return
+				}
+				if left := b.Left(); len(left) > 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			})
+		}
+	})
+}
+
+// run runs something with a fresh bed.
+func (w *World) run(t *testing.T, name string, f func(*testing.T, *Bed)) {
+	t.Run(name, func(t *testing.T) {
+		one := func(t *testing.T) {
+			b := w.New(t)
+			b.Virtual = w.Virtual
+			f(t, b)
+		}
+		if w.Virtual {
+			synctest.Test(t, one)
+		} else {
+			one(t)
 		}
 	})
 }
@@ -109,35 +132,8 @@ func skip(t *testing.T, world, why string) {
 type check struct {
 	name  string
 	check func(*testing.T, *Bed)
-	needs []need
+	needs []Need
 }
-
-// need says what a check cannot do without.
-type need struct {
-	what string
-	has  func(*Bed) bool
-}
-
-func (c check) lacks(b *Bed) string {
-	for _, n := range c.needs {
-		if !n.has(b) {
-			return "it has no " + n.what
-		}
-	}
-	return ""
-}
-
-var (
-	reopen = need{"restart", func(b *Bed) bool { return b.Reopen != nil }}
-	fail   = need{"boot failures", func(b *Bed) bool { return b.Fail != nil }}
-	quota  = need{"quota", func(b *Bed) bool { return b.Quota != nil }}
-	refuse = need{"refusals", func(b *Bed) bool { return b.Refuse != nil }}
-	hangUp = need{"lost answers", func(b *Bed) bool { return b.HangUp != nil }}
-	drop   = need{"connections", func(b *Bed) bool { return b.Drop != nil }}
-	revoke = need{"login", func(b *Bed) bool { return b.Revoke != nil }}
-	files  = need{"files", func(b *Bed) bool { return b.Files }}
-	login  = need{"host keys", func(b *Bed) bool { return b.Backend.Launchers["ssh"] != nil }}
-)
 
 // checks is the list. Each begins with an empty cloud and leaves it so.
 var checks = []check{
@@ -148,32 +144,34 @@ var checks = []check{
 	{"sixteen fleets at once", sixteen, nil},
 	{"release of nothing, twice, and beside another", releases, nil},
 	{"the ledger knows everything first", ledgerFirst, nil},
-	{"a machine that fails to boot fails at once with the reason", bootFails, []need{fail}},
-	{"no room is capacity", noRoom, []need{fail}},
-	{"quota is quota", quotaIsQuota, []need{quota}},
-	{"unknown names are named", unknownNames, nil},
-	{"a refusal with a time is waited for", refusedForAWhile, []need{refuse}},
-	{"other refusals are temporary errors", refusedForLong, []need{refuse}},
-	{"a lost answer makes no second machine", lostAnswer, []need{hangUp}},
-	{"a void login is renewed", renewed, []need{revoke}},
-	{"no secret in errors and facts", noSecrets, []need{fail, refuse}},
-	{"a new process finds machines and processes", restart, []need{reopen}},
+	{"a machine that fails to boot fails at once with the reason", bootFails, []Need{BootFailures}},
+	{"no room is capacity", noRoom, []Need{BootFailures}},
+	{"quota is quota", quotaIsQuota, []Need{QuotaLimit}},
+	{"unknown names are named", unknownNames, []Need{Names}},
+	{"a refusal with a time is waited for", refusedForAWhile, []Need{Refusals}},
+	{"other refusals are temporary errors", refusedForLong, []Need{Refusals}},
+	{"a lost answer makes no second machine", lostAnswer, []Need{LostAnswers}},
+	{"a void login is renewed", renewed, []Need{Login}},
+	{"no secret in errors and facts", noSecrets, []Need{BootFailures, Refusals, Secrets}},
+	{"a new process finds machines and processes", restart, []Need{Restart}},
 	{"start twice runs once", startTwice, nil},
 	{"exit codes, signals and times are results", exits, nil},
 	{"elapsed is measured around the process", elapsed, nil},
 	{"a timeout ends a process on the machine", timeout, nil},
 	{"stop ends all of a process", stops, nil},
-	{"stop kills after the grace", stopStubborn, []need{files}},
+	{"stop kills after the grace", stopStubborn, nil},
 	{"waiting ends with its context", waitCanceled, nil},
 	{"unknown processes are not found", unknownProcess, nil},
 	{"output is whole", outputWhole, nil},
 	{"open reads from an offset, and while it is written", openOffset, nil},
 	{"open of what is not there", openMissing, nil},
-	{"files of a process", processFiles, []need{files}},
-	{"arguments and environment arrive as they are", arguments, []need{files}},
+	{"files of a process", processFiles, nil},
+	{"arguments and environment arrive as they are", arguments, nil},
 	{"the probe says what the machine is", probe, nil},
-	{"staged files are whole, run, and are sent once", staged, []need{files}},
-	{"a process outlives its connection", outlives, []need{drop}},
-	{"another host key is refused", wrongHostKey, []need{login}},
+	{"the probe names kernel, CPU and memory", probeKeys, []Need{Programs}},
+	{"staged files are whole, and are sent once", staged, nil},
+	{"staged files run", stagedRun, []Need{Programs}},
+	{"a process outlives its connection", outlives, []Need{Connections}},
+	{"another host key is refused", wrongHostKey, []Need{HostKeys}},
 	{"many processes on one machine", manyProcesses, nil},
 }

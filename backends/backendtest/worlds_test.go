@@ -35,44 +35,92 @@ var secret = bytes.Repeat([]byte("dlx!"), 8)
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, backendtest.World{Name: "memory", Virtual: true, New: func(*testing.T) *backendtest.Bed {
-		var mu sync.Mutex
-		failing := map[string]string{}
-		cloud := memory.New(memory.Config{
-			Boot: func(_ backends.Owner, m backends.MachineRequest) (time.Duration, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				why, ok := failing[m.Name]
-				if !ok {
-					return 90 * time.Second, nil
-				}
-				delete(failing, m.Name)
-				class := backends.Infra
-				if strings.HasPrefix(why, "No valid host") {
-					class = backends.Capacity
-				}
-				return time.Second, backends.Errorf(class, "server "+m.Name, "%s", why)
-			},
-			Run: func(ctx context.Context, _ backends.Machine, p backends.Process, stdout, stderr io.Writer) int {
-				return backendtest.Play(ctx, p.Args, stdout, stderr)
-			},
-		})
-		return &backendtest.Bed{
-			Backend: cloud.Backend(), Spec: json.RawMessage(`{}`), Program: backendtest.Words,
-			Reopen: cloud.Backend,
-			Fail: func(machine, reason string) {
-				mu.Lock()
-				defer mu.Unlock()
-				failing[machine] = reason
-			},
-			Left: func() []string {
-				if n := cloud.Machines(); n > 0 {
-					return []string{fmt.Sprint(n, " machines")}
-				}
-				return nil
-			},
-		}
-	}})
+	backendtest.Run(t, backendtest.World{
+		Name: "memory", Virtual: true, New: func(*testing.T) *backendtest.Bed { return (&memoryWorld{failing: map[string]string{}}).bed() },
+		Without: map[backendtest.Need]string{
+			backendtest.LostAnswers: "calls within a program are answered",
+			backendtest.Connections: "there is no connection to lose",
+			backendtest.Login:       "nobody logs in",
+			backendtest.HostKeys:    "nobody logs in",
+			backendtest.Secrets:     "nobody logs in",
+			backendtest.Programs:    "processes are functions of this program",
+		},
+	})
+}
+
+const unknownFlavor = `{"flavor": "nosuch-flavor"}`
+
+// memoryWorld scripts what a cloud does with requests and boots.
+type memoryWorld struct {
+	mu       sync.Mutex
+	failing  map[string]string // by machine: why its next boot fails
+	refusals int               // so many of the next requests for a machine are refused
+	status   int               // with this
+	after    time.Duration     // and this Retry-After; 0: none
+}
+
+func (w *memoryWorld) bed() *backendtest.Bed {
+	cloud := memory.New(memory.Config{
+		Boot: w.boot, Refuse: w.refuse,
+		Check: func(m backends.MachineRequest) error {
+			if string(m.Spec) == unknownFlavor {
+				return backends.Errorf(backends.Config, "machine "+m.Name, "flavor nosuch-flavor: %w", backends.ErrNotFound)
+			}
+			return nil
+		},
+		Run: func(ctx context.Context, _ backends.Machine, p backends.Process, stdout, stderr io.Writer) int {
+			return backendtest.Play(ctx, p, backendtest.Means{
+				Stdout: stdout, Stderr: stderr, Create: func(name string) io.Writer { return memory.Create(ctx, name) }, Killed: memory.Killed(ctx),
+			})
+		},
+	})
+	return &backendtest.Bed{
+		Backend: cloud.Backend(), Spec: json.RawMessage(`{}`), Program: backendtest.Words,
+		Bad:    map[string]json.RawMessage{"nosuch-flavor": json.RawMessage(unknownFlavor)},
+		Reopen: cloud.Backend,
+		Fail: func(machine, reason string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.failing[machine] = reason
+		},
+		Quota: cloud.SetQuota,
+		Refuse: func(status, after, times int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refusals, w.status, w.after = times, status, time.Duration(max(after, 0))*time.Second
+		},
+		Left: func() []string {
+			if n := cloud.Machines(); n > 0 {
+				return []string{fmt.Sprint(n, " machines")}
+			}
+			return nil
+		},
+	}
+}
+
+func (w *memoryWorld) boot(_ backends.Owner, m backends.MachineRequest) (time.Duration, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	why, ok := w.failing[m.Name]
+	if !ok {
+		return 90 * time.Second, nil
+	}
+	delete(w.failing, m.Name)
+	class := backends.Infra
+	if strings.HasPrefix(why, "No valid host") {
+		class = backends.Capacity
+	}
+	return time.Second, backends.Errorf(class, "server "+m.Name, "%s", why)
+}
+
+func (w *memoryWorld) refuse(_ backends.Owner, m backends.MachineRequest) (time.Duration, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refusals == 0 {
+		return 0, nil
+	}
+	w.refusals--
+	return w.after, backends.Errorf(backends.Infra, "create server "+m.Name, "refused with %d", w.status)
 }
 
 // The same client code and the same cloud, once without sockets and with API latencies of 90
@@ -87,11 +135,10 @@ func TestNovaVirtual(t *testing.T) {
 
 func TestIronicVirtual(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, backendtest.World{Name: "ironic/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed {
-		b := virtual(t, node, 16)
-		b.Quota, b.HangUp = nil, nil // Ironic knows no quota
-		return b
-	}})
+	backendtest.Run(t, backendtest.World{
+		Name: "ironic/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed { return virtual(t, node, 16) },
+		Without: map[backendtest.Need]string{backendtest.QuotaLimit: "Ironic knows no quota"},
+	})
 }
 
 func TestNovaLoopback(t *testing.T) {
@@ -133,15 +180,14 @@ func (w *world) bed() *backendtest.Bed {
 	if w.spec == node {
 		create = "POST /allocations"
 	}
-	return &backendtest.Bed{
-		Backend: w.backend, Spec: json.RawMessage(w.spec), Program: backendtest.Shell, Files: true,
+	b := &backendtest.Bed{
+		Backend: w.backend, Spec: json.RawMessage(w.spec), Program: backendtest.Shell, Programs: true,
 		Bad:    w.bad(),
 		Reopen: func() *backends.Backend { w.close(); w.open(); return w.backend },
 		Left:   w.left,
 		Fail: func(machine, reason string) {
 			w.cfg.Faults.Boot("*-"+machine, http.StatusInternalServerError, reason, 1)
 		},
-		Quota: func(n int) { w.cloud.SetQuota(sandbox.Quota{Instances: n, Cores: 512, RAM: 512 << 10}) },
 		Refuse: func(status, after, times int) {
 			var header []string
 			if after >= 0 {
@@ -154,6 +200,10 @@ func (w *world) bed() *backendtest.Bed {
 		Revoke:  func() { w.cloud.Revoke() },
 		Secrets: w.secrets,
 	}
+	if w.spec == server {
+		b.Quota = func(n int) { w.cloud.SetQuota(sandbox.Quota{Instances: n, Cores: 512, RAM: 512 << 10}) }
+	}
+	return b
 }
 
 func (w *world) bad() map[string]json.RawMessage {

@@ -4,15 +4,10 @@
 package memory
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,12 +22,18 @@ type Config struct {
 	Boot func(o backends.Owner, m backends.MachineRequest) (time.Duration, error)
 	// Remove is how long the release of a fleet takes, and how it fails to.
 	Remove func(o backends.Owner) (time.Duration, error)
+	// Check says what is wrong with a request, before anything is noted or made.
+	Check func(m backends.MachineRequest) error
+	// Refuse is asked before a machine is made; its error refuses it. With a time above zero the
+	// backend asks again after it, as after HTTP's Retry-After.
+	Refuse func(o backends.Owner, m backends.MachineRequest) (time.Duration, error)
 	// Run is the program of a process: it writes its output, sleeps by ctx, and returns its exit
-	// code. ctx ends when the process is killed or times out.
+	// code. ctx ends when the process is asked to end, by Stop or because its time is over; one
+	// that goes on is killed a grace later, and has to return then (see Killed). Files come from Create.
 	Run func(ctx context.Context, m backends.Machine, p backends.Process, stdout, stderr io.Writer) int
 	// Fault is asked before every call of the launcher ("start", "wait", "stop", "open", "stage").
 	Fault func(op string, m backends.Machine, id string) error
-	// Quota is the number of machines that may exist at a time; 0: no limit.
+	// Quota is the number of machines that may exist at a time; 0: no limit. See also SetQuota.
 	Quota int
 }
 
@@ -57,15 +58,6 @@ type machine struct {
 	files map[string]string // sha256 -> path
 }
 
-type process struct {
-	done    chan struct{}
-	cancel  context.CancelFunc
-	exit    backends.Exit
-	mu      sync.Mutex
-	out     map[string]*bytes.Buffer
-	stopped bool
-}
-
 // New makes an empty cloud.
 func New(cfg Config) *Cloud {
 	return &Cloud{cfg: cfg, machines: map[string]*machine{}}
@@ -78,6 +70,13 @@ func (c *Cloud) Backend() *backends.Backend {
 		Launchers: map[string]backends.Launcher{"memory": launcher{c}},
 		Close:     func(context.Context) error { return nil },
 	}
+}
+
+// SetQuota changes the number of machines that may exist at a time; 0: no limit.
+func (c *Cloud) SetQuota(machines int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.Quota = machines
 }
 
 // Machines counts the machines that exist.
@@ -121,7 +120,15 @@ func (c *Cloud) create(ctx context.Context, req backends.FleetRequest, r backend
 	if m := c.find(name, req.Owner); m != nil {
 		return m, nil
 	}
+	if c.cfg.Check != nil {
+		if err := c.cfg.Check(r); err != nil {
+			return nil, err
+		}
+	}
 	if err := req.Ledger.Intend(ctx, req.Owner, object(name)); err != nil {
+		return nil, err
+	}
+	if err := c.refuse(ctx, req.Owner, r); err != nil {
 		return nil, err
 	}
 	var delay time.Duration
@@ -130,9 +137,9 @@ func (c *Cloud) create(ctx context.Context, req backends.FleetRequest, r backend
 		delay, err = c.cfg.Boot(req.Owner, r)
 	}
 	c.mu.Lock()
-	if c.cfg.Quota > 0 && len(c.machines) >= c.cfg.Quota {
+	if used, quota := len(c.machines), c.cfg.Quota; quota > 0 && used >= quota {
 		c.mu.Unlock()
-		return nil, backends.Errorf(backends.Quota, "create server "+name, "quota exceeded for instances: used %d of %d", c.cfg.Quota, c.cfg.Quota)
+		return nil, backends.Errorf(backends.Quota, "create server "+name, "quota exceeded for instances: used %d of %d", used, quota)
 	}
 	c.next++
 	ctx2, end := context.WithCancel(context.Background()) //nolint:forbidigo // the machine outlives the call
@@ -152,6 +159,22 @@ func (c *Cloud) create(ctx context.Context, req backends.FleetRequest, r backend
 	o := object(name)
 	o.ID = name
 	return m, req.Ledger.Made(ctx, req.Owner, o)
+}
+
+// refuse asks whether a machine may be made, again after each time that it is told.
+func (c *Cloud) refuse(ctx context.Context, o backends.Owner, r backends.MachineRequest) error {
+	if c.cfg.Refuse == nil {
+		return nil
+	}
+	for {
+		wait, err := c.cfg.Refuse(o, r)
+		if err == nil || wait <= 0 {
+			return err
+		}
+		if !sleep(ctx, wait) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (c *Cloud) find(id string, o backends.Owner) *machine {
@@ -208,192 +231,6 @@ func (p provider) Owned(_ context.Context, o backends.Owner) ([]backends.Object,
 	return out, nil
 }
 
-type launcher struct{ c *Cloud }
-
-// never is longer than any test's virtual time.
-const never = 100 * 365 * 24 * time.Hour
-
-func (l launcher) machine(op string, m backends.Machine, id string) (*machine, error) {
-	if l.c.cfg.Fault != nil {
-		if err := l.c.cfg.Fault(op, m, id); err != nil {
-			return nil, err
-		}
-	}
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	if x := l.c.machines[m.ID]; x != nil {
-		return x, nil
-	}
-	return nil, backends.Errorf(backends.Infra, op+" "+id, "machine %q is gone", m.ID)
-}
-
-// Stage implements backends.Launcher.
-func (l launcher) Stage(_ context.Context, m backends.Machine, f backends.File) (string, error) {
-	x, err := l.machine("stage", m, f.Name)
-	if err != nil {
-		return "", err
-	}
-	if f.SHA256 == "" {
-		b, err := os.ReadFile(f.Path)
-		if err != nil {
-			return "", backends.Errorf(backends.Internal, "stage "+f.Name, "%w", err)
-		}
-		sum := sha256.Sum256(b)
-		f.SHA256 = hex.EncodeToString(sum[:])
-	}
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	path := "/files/" + f.SHA256 + "/" + f.Name
-	x.files[f.SHA256] = path
-	return path, nil
-}
-
-// Prepare implements backends.Launcher.
-func (l launcher) Prepare(_ context.Context, ms []backends.Machine) ([]backends.Machine, error) {
-	return ms, nil
-}
-
-// Address implements backends.Launcher.
-func (l launcher) Address(m backends.Machine, _ string, _ int) string { return m.Address }
-
-// Start implements backends.Launcher.
-func (l launcher) Start(_ context.Context, g backends.Group) error {
-	if err := g.Check(); err != nil {
-		return err
-	}
-	for i, m := range g.Machines {
-		if err := l.start(m, g.Process(i)); err != nil { //nolint:contextcheck // the processes outlive the call
-			return err
-		}
-	}
-	return nil
-}
-
-func (l launcher) start(m backends.Machine, p backends.Process) error {
-	x, err := l.machine("start", m, p.ID)
-	if err != nil {
-		return err
-	}
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	if x.procs[p.ID] != nil {
-		return nil
-	}
-	timeout := p.Timeout
-	if timeout <= 0 {
-		timeout = never
-	}
-	ctx, cancel := context.WithTimeout(x.done, timeout)
-	pr := &process{done: make(chan struct{}), cancel: cancel, out: map[string]*bytes.Buffer{
-		backends.Stdout: {}, backends.Stderr: {}, backends.Probe: bytes.NewBufferString("backend=memory\nhost=" + x.m.Host + "\n"),
-	}}
-	x.procs[p.ID] = pr
-	go func() {
-		defer cancel()
-		start := time.Now()
-		code := 0
-		if l.c.cfg.Run != nil {
-			code = l.c.cfg.Run(ctx, x.m, p, pr.writer(backends.Stdout), pr.writer(backends.Stderr))
-		}
-		pr.mu.Lock()
-		pr.exit = backends.Exit{Code: code, Started: start, Elapsed: time.Since(start), Stopped: pr.stopped}
-		if context.Cause(ctx) == context.DeadlineExceeded { //nolint:errorlint // the cause itself, never wrapped
-			pr.exit.TimedOut = true
-		}
-		if ctx.Err() != nil && code == 0 {
-			pr.exit.Code = 128 + 15 // as after SIGTERM
-		}
-		pr.mu.Unlock()
-		close(pr.done)
-	}()
-	return nil
-}
-
-func (p *process) writer(name string) io.Writer { return procWriter{p, name} }
-
-type procWriter struct {
-	p    *process
-	name string
-}
-
-func (w procWriter) Write(b []byte) (int, error) {
-	w.p.mu.Lock()
-	defer w.p.mu.Unlock()
-	return w.p.out[w.name].Write(b)
-}
-
-func (l launcher) process(op string, m backends.Machine, id string) (*machine, *process, error) {
-	x, err := l.machine(op, m, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	if p := x.procs[id]; p != nil {
-		return x, p, nil
-	}
-	return nil, nil, backends.Errorf(backends.Infra, op+" "+id, "process: %w", backends.ErrNotFound)
-}
-
-// Wait implements backends.Launcher.
-func (l launcher) Wait(ctx context.Context, m backends.Machine, id string) (backends.Exit, error) {
-	x, p, err := l.process("wait", m, id)
-	if err != nil {
-		return backends.Exit{}, err
-	}
-	select {
-	case <-p.done:
-	case <-x.done.Done():
-		return backends.Exit{}, backends.Errorf(backends.Infra, "wait "+id, "machine %q is gone", m.ID)
-	case <-ctx.Done():
-		return backends.Exit{}, context.Cause(ctx)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.exit, nil
-}
-
-// Stop implements backends.Launcher.
-func (l launcher) Stop(ctx context.Context, m backends.Machine, id string, _ time.Duration) error {
-	_, p, err := l.process("stop", m, id)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	p.mu.Lock()
-	select {
-	case <-p.done:
-	default:
-		p.stopped = true
-	}
-	p.mu.Unlock()
-	p.cancel()
-	select {
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// Open implements backends.Launcher.
-func (l launcher) Open(_ context.Context, m backends.Machine, id, name string, offset int64) (io.ReadCloser, error) {
-	_, p, err := l.process("open", m, id)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b := p.out[name]
-	if b == nil {
-		return nil, backends.Errorf(backends.Workload, "open "+id+"/"+name, "file: %w", backends.ErrNotFound)
-	}
-	data := bytes.Clone(b.Bytes())
-	return io.NopCloser(bytes.NewReader(data[min(max(offset, 0), int64(len(data))):])), nil
-}
-
-// Close implements backends.Launcher.
-func (launcher) Close() error { return nil }
-
 // sleep waits and reports whether it did so to the end.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -404,11 +241,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func ignoreNotFound(err error) error {
-	if errors.Is(err, backends.ErrNotFound) {
-		return nil
-	}
-	return err
 }
