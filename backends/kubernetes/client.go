@@ -1,0 +1,163 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+)
+
+// inFlight is how many requests a cluster is sent at once. 64 workers keep an API server busy;
+// what is too many for it, it refuses with 429 and a Retry-After, which client-go obeys.
+const inFlight = 64
+
+// A client is a way to one cluster. It is safe for concurrent use.
+type client struct {
+	cfg     *rest.Config
+	http    *http.Client
+	tls     *tls.Config // of exec; nil: without
+	core    *rest.RESTClient
+	batch   *rest.RESTClient
+	secrets []string
+	log     func(string, ...any)
+}
+
+// connect prepares the way to the cluster of a kubeconfig. It asks the cluster nothing.
+func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.Conn, error), log func(string, ...any)) (*client, error) {
+	cfg, secrets, err := restConfig(kubeconfig, log)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dial = dial
+	if cfg.Proxy == nil {
+		// The usual one. That it is set keeps the connections out of client-go's cache for the
+		// whole process: they are ours to close.
+		cfg.Proxy = http.ProxyFromEnvironment
+	}
+	room := make(chan struct{}, inFlight)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limited{next: next, room: room} })
+	c := &client{cfg: cfg, secrets: secrets, log: log}
+	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
+	}
+	if c.tls, err = rest.TLSConfigFor(cfg); err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
+	}
+	for path, gv := range map[string]schema.GroupVersion{"/api": corev1.SchemeGroupVersion, "/apis": batchv1.SchemeGroupVersion} {
+		one := rest.CopyConfig(cfg)
+		one.APIPath, one.GroupVersion, one.NegotiatedSerializer = path, &gv, scheme().codecs
+		r, err := rest.RESTClientForConfigAndClient(one, c.http)
+		if err != nil {
+			return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
+		}
+		if path == "/api" {
+			c.core = r
+		} else {
+			c.batch = r
+		}
+	}
+	return c, nil
+}
+
+// close lets connections go.
+func (c *client) close() {
+	utilnet.CloseIdleConnectionsFor(c.http.Transport)
+}
+
+// limited lets some requests through at a time. A watch counts until it is answered.
+type limited struct {
+	next http.RoundTripper
+	room chan struct{}
+}
+
+func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case l.room <- struct{}{}:
+		defer func() { <-l.room }()
+		return l.next.RoundTrip(r)
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	}
+}
+
+// WrappedRoundTripper lets client-go find what is below.
+func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }
+
+// A kind is one of objects as the API's paths call it.
+type kind struct {
+	name    string
+	batch   bool
+	cluster bool // not in a namespace
+}
+
+var (
+	namespaces = kind{name: "namespaces", cluster: true}
+	nodes      = kind{name: "nodes", cluster: true}
+	pods       = kind{name: "pods"}
+	configMaps = kind{name: "configmaps"}
+	services   = kind{name: "services"}
+	events     = kind{name: "events"}
+	jobs       = kind{name: "jobs", batch: true}
+)
+
+func (c *client) of(r kind) *rest.RESTClient {
+	if r.batch {
+		return c.batch
+	}
+	return c.core
+}
+
+// at begins a request for a kind of object in a namespace.
+func (c *client) at(req *rest.Request, r kind, ns string) *rest.Request {
+	return req.NamespaceIfScoped(ns, !r.cluster).Resource(r.name)
+}
+
+// Errors of the following are the SDK's; fail gives them a class.
+
+func (c *client) get(ctx context.Context, r kind, ns, name string, into runtime.Object) error {
+	return c.at(c.of(r).Get(), r, ns).Name(name).Do(ctx).Into(into)
+}
+
+func (c *client) create(ctx context.Context, r kind, ns string, obj, into runtime.Object) error {
+	return c.at(c.of(r).Post(), r, ns).Body(obj).Do(ctx).Into(into)
+}
+
+func (c *client) list(ctx context.Context, r kind, ns string, o metav1.ListOptions, into runtime.Object) error {
+	return c.at(c.of(r).Get(), r, ns).VersionedParams(&o, scheme().params).Do(ctx).Into(into)
+}
+
+func (c *client) watch(ctx context.Context, r kind, ns string, o metav1.ListOptions) (watch.Interface, error) {
+	o.Watch = true
+	return c.at(c.of(r).Get(), r, ns).VersionedParams(&o, scheme().params).Watch(ctx)
+}
+
+// patch merges a JSON document into an object.
+func (c *client) patch(ctx context.Context, r kind, ns, name, doc string) error {
+	return c.at(c.of(r).Patch(types.MergePatchType), r, ns).Name(name).Body([]byte(doc)).Do(ctx).Error()
+}
+
+func (c *client) remove(ctx context.Context, r kind, ns, name string, o metav1.DeleteOptions) error {
+	return c.at(c.of(r).Delete(), r, ns).Name(name).Body(&o).Do(ctx).Error()
+}
+
+// redact takes the credentials out of a text, whoever put them there.
+func (c *client) redact(s string) string {
+	for _, secret := range c.secrets {
+		if secret != "" {
+			s = strings.ReplaceAll(s, secret, "***")
+		}
+	}
+	return s
+}
