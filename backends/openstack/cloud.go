@@ -23,6 +23,9 @@ const (
 	// 1.56 (Stein): a config drive as JSON, which Ironic makes the image of. Includes 1.52,
 	// allocations.
 	ironicVersion = "1.56"
+	// 1.2: clusters are made and deleted in the background, as everywhere; 1.10 (Ussuri) is what
+	// all of this was tried with. (merge_labels has no microversion of its own.)
+	magnumVersion = "1.10"
 )
 
 // cloud is a login with the clients of its services.
@@ -32,6 +35,7 @@ type cloud struct {
 	image   *gophercloud.ServiceClient
 	network *gophercloud.ServiceClient
 	metal   *gophercloud.ServiceClient // nil: the cloud has no Ironic
+	coe     *gophercloud.ServiceClient // nil: the cloud has no Magnum
 	secrets []string                   // for redact
 
 	mu    sync.Mutex
@@ -69,6 +73,10 @@ func connect(ctx context.Context, p *Params) (*cloud, error) {
 	if m, err := gopherstack.NewBareMetalV1(client, p.Endpoint); err == nil {
 		c.metal = m
 		c.metal.Microversion = ironicVersion
+	}
+	if m, err := gopherstack.NewContainerInfraV1(client, p.Endpoint); err == nil {
+		c.coe = m
+		c.coe.Microversion = magnumVersion
 	}
 	return c, nil
 }

@@ -30,7 +30,7 @@ type Config struct {
 
 // A Spec is what a machine request asks of OpenStack.
 type Spec struct {
-	Service       string `json:"service"` // "nova" (also when empty) or "ironic"
+	Service       string `json:"service"` // "nova" (also when empty), "ironic" or "magnum"
 	Flavor        string `json:"flavor"`
 	Image         string `json:"image"`
 	Network       string `json:"network"` // empty: Nova picks ("auto")
@@ -38,6 +38,13 @@ type Spec struct {
 	SSHPort       int    `json:"sshPort"` // 0: the cloud's usual one
 	Zone          string `json:"zone"`
 	ResourceClass string `json:"resourceClass"` // ironic: instead of a flavor
+
+	// Of magnum: a node of a cluster that the fleet has to itself.
+	Template     string            `json:"clusterTemplate"`
+	MasterFlavor string            `json:"masterFlavor"`  // empty, as Flavor: the template's
+	Masters      int               `json:"masters"`       // 0: 1
+	Labels       map[string]string `json:"labels"`        // over the template's
+	Pod          json.RawMessage   `json:"pod,omitempty"` // what runs on the node: the kubernetes backend's own
 }
 
 // parseConfig reads the settings of a cloud; unknown fields are refused.
@@ -71,13 +78,26 @@ func parseSpec(raw json.RawMessage) (Spec, error) {
 		return nil
 	}
 	var errs []error
+	if s.Service != "magnum" && (s.Masters != 0 || len(s.Labels) > 0 || len(s.Pod) > 0) {
+		errs = append(errs, fmt.Errorf("masters, labels, pod: not used by the service %s", s.Service))
+	}
+	if s.Service != "magnum" {
+		errs = append(errs, unused("clusterTemplate", s.Template), unused("masterFlavor", s.MasterFlavor))
+	}
 	switch s.Service {
+	case "magnum":
+		errs = append(errs, need("clusterTemplate", s.Template), need("pod", string(s.Pod)), unused("resourceClass", s.ResourceClass),
+			unused("image", s.Image), unused("network", s.Network), unused("user", s.User), unused("zone", s.Zone))
+		if s.Masters < 0 {
+			errs = append(errs, fmt.Errorf("masters: %d is negative", s.Masters))
+		}
+		return s, errors.Join(errs...)
 	case "nova":
-		errs = []error{need("flavor", s.Flavor), unused("resourceClass", s.ResourceClass)}
+		errs = append(errs, need("flavor", s.Flavor), unused("resourceClass", s.ResourceClass))
 	case "ironic":
-		errs = []error{need("resourceClass", s.ResourceClass), unused("flavor", s.Flavor), unused("network", s.Network), unused("zone", s.Zone)}
+		errs = append(errs, need("resourceClass", s.ResourceClass), unused("flavor", s.Flavor), unused("network", s.Network), unused("zone", s.Zone))
 	default:
-		return s, fmt.Errorf("service: unknown %q (known: ironic, nova)", s.Service)
+		return s, fmt.Errorf("service: unknown %q (known: ironic, magnum, nova)", s.Service)
 	}
 	errs = append(errs, need("image", s.Image), need("user", s.User))
 	if s.SSHPort < 0 || s.SSHPort > 65535 {

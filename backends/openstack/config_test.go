@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -21,10 +22,14 @@ func TestParseSpec(t *testing.T) {
 	for text, want := range map[string]string{
 		`{`: "unexpected EOF",
 		`{"flavor": "f", "image": "i", "user": "u"} {}`: "more than one",
-		`{"flavour": "f"}`:            `unknown field "flavour"`,
-		`{"image": "i", "user": "u"}`: "flavor is missing",
-		`{"flavor": "f"}`:             "image is missing",
-		`{"service": "magic"}`:        `service: unknown "magic" (known: ironic, nova)`,
+		`{"flavour": "f"}`:                     `unknown field "flavour"`,
+		`{"image": "i", "user": "u"}`:          "flavor is missing",
+		`{"flavor": "f"}`:                      "image is missing",
+		`{"service": "magic"}`:                 `service: unknown "magic" (known: ironic, magnum, nova)`,
+		`{"service": "magnum", "flavor": "f"}`: "clusterTemplate is missing\npod is missing",
+		`{"service": "magnum", "clusterTemplate": "t", "pod": {}, "image": "i", "masters": -1}`:    "image: not used by the service magnum\nmasters: -1 is negative",
+		`{"flavor": "f", "image": "i", "user": "u", "labels": {"a": "b"}, "clusterTemplate": "t"}`: "masters, labels, pod: not used by the service nova\nclusterTemplate: not used by the service nova",
+
 		`{"service": "ironic", "flavor": "f", "image": "i", "user": "u", "resourceClass": "baremetal"}`: "flavor: not used by the service ironic",
 		`{"service": "ironic", "image": "i", "user": "u"}`:                                              "resourceClass is missing",
 		`{"flavor": "f", "image": "i", "user": "u", "resourceClass": "c"}`:                              "resourceClass: not used by the service nova",
@@ -40,6 +45,7 @@ func TestParseSpec(t *testing.T) {
 func FuzzParseSpec(f *testing.F) {
 	f.Add([]byte(`{"flavor": "f", "image": "i", "user": "u", "network": "n", "sshPort": 22, "zone": "z"}`))
 	f.Add([]byte(`{"service": "ironic", "resourceClass": "c", "image": "i", "user": "u"}`))
+	f.Add([]byte(`{"service": "magnum", "clusterTemplate": "t", "flavor": "f", "labels": {"a": "b"}, "pod": {"image": "i"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := parseSpec(text)
 		if err != nil {
@@ -49,8 +55,12 @@ func FuzzParseSpec(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := parseSpec(b); err != nil || again != s {
-			t.Errorf("%s: got %+v, %v; want %+v", b, again, err, s)
+		again, err := parseSpec(b)
+		if err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if second, err := json.Marshal(again); err != nil || !bytes.Equal(b, second) {
+			t.Errorf("got %s, %v; want %s", second, err, b)
 		}
 	})
 }

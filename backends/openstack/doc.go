@@ -1,7 +1,8 @@
-// Package openstack makes machines of OpenStack: servers of Nova, and nodes of Ironic.
+// Package openstack makes machines of OpenStack: servers of Nova, nodes of Ironic, and nodes of
+// clusters of Magnum, whose kubeconfig it hands on.
 //
-// A machine's spec is {"service": "nova"|"ironic", "flavor", "image", "network", "user",
-// "sshPort", "zone", "resourceClass"}; flavors, images and networks go by name or ID.
+// A machine's spec is a [Spec] as JSON; flavors, images, networks and cluster templates go by name
+// or ID.
 //
 // Nothing is trusted blindly and nothing is remembered: the login key of a run and the host key
 // of each machine are derived from the run's secret, the host key reaches the machine as user

@@ -95,6 +95,10 @@ func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Le
 	if err != nil || len(servers) > 0 {
 		return err
 	}
+	coes, err := o.ownedClusters(ctx, backends.Owner{Run: run})
+	if err != nil || len(coes) > 0 {
+		return err
+	}
 	o.setPaired(run, false)
 	err = keypairs.Delete(ctx, o.cloud.compute, k.Name, nil).ExtractErr()
 	if err = o.cloud.fail(ctx, "delete keypair "+k.Name, err); err != nil && !notFound(err) {

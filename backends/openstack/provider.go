@@ -26,6 +26,7 @@ type provider struct {
 
 	servers *poller[map[string]*serverView]
 	metal   *poller[metalView]
+	coes    *poller[map[string]*clusterView]
 
 	making gates // by "run fleet": requests under way, which Release waits for
 	keys   gates // by run: one at a time makes or removes the keypair
@@ -33,6 +34,8 @@ type provider struct {
 	mu     sync.Mutex
 	logins map[string]*key // by run; only so that the same bytes come back, which are salted
 	paired map[string]bool // runs whose keypair is known to be there
+
+	configs map[string][]byte // kubeconfigs by cluster
 }
 
 // New logs into a cloud and opens it.
@@ -48,9 +51,10 @@ func New(ctx context.Context, p Params) (*backends.Backend, error) {
 	p.Launcher.Dial, p.Launcher.Log = p.Dial, p.Log
 	launcher := ssh.New(p.Launcher)
 	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, logins: map[string]*key{}, paired: map[string]bool{}}
+	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, logins: map[string]*key{}, paired: map[string]bool{}, configs: map[string][]byte{}}
 	o.servers = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listAll, serversChanged)
 	o.metal = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listMetal, metalChanged)
+	o.coes = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listClusters, clustersChanged)
 	return &backends.Backend{
 		Provider:  o,
 		Launchers: map[string]backends.Launcher{"ssh": launcher},
@@ -58,6 +62,7 @@ func New(ctx context.Context, p Params) (*backends.Backend, error) {
 			end(errors.New("the cloud is closed"))
 			o.servers.done.Wait()
 			o.metal.done.Wait()
+			o.coes.done.Wait()
 			err := launcher.Close()
 			c.client.HTTPClient.CloseIdleConnections()
 			return err
@@ -103,7 +108,8 @@ type job struct {
 // A fleet is what a Provision works on.
 type fleet struct {
 	backends.FleetRequest
-	jobs []*job
+	jobs    []*job
+	cluster *coe // of machines of magnum
 }
 
 // of gives the machines of a service.
@@ -146,6 +152,16 @@ func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 	}
 	if err != nil {
 		return nil, err
+	}
+
+	if f.cluster != nil {
+		if err := o.awaitCluster(ctx, f); err != nil {
+			if ctx.Err() != nil {
+				err = fmt.Errorf("provision %s: %w", req.Owner.Fleet, context.Cause(ctx))
+			}
+			return nil, err
+		}
+		return o.nodes(ctx, f)
 	}
 
 	g, gctx := errgroup.WithContext(ctx)
@@ -205,6 +221,10 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 		if j.host, err = hostKey(o.p.Secret, j.name); err != nil {
 			return nil, backends.Errorf(backends.Internal, op, "%w", err)
 		}
+		if j.spec.Service == "magnum" {
+			f.jobs = append(f.jobs, j)
+			continue
+		}
 		if j.image, err = o.cloud.imageID(ctx, j.spec.Image); err != nil {
 			return nil, err
 		}
@@ -223,12 +243,18 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 		}
 		f.jobs = append(f.jobs, j)
 	}
+	if err := o.prepareCluster(ctx, f); err != nil {
+		return nil, err
+	}
 	return f, checkHosts(f)
 }
 
 // make asks for what is not there yet. It goes on with requests that are under way when stop
 // ends, and begins no more.
 func (o *provider) make(ctx, stop context.Context, f *fleet) error {
+	if f.cluster != nil {
+		return o.makeCluster(ctx, stop, f)
+	}
 	if servers := f.of("nova"); len(servers) > 0 {
 		if err := o.makeServers(ctx, stop, f, servers); err != nil {
 			return err
@@ -300,6 +326,7 @@ func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.releaseServers(gctx, owner, l) })
 	g.Go(func() error { return o.releaseNodes(gctx, owner, l) })
+	g.Go(func() error { return o.releaseClusters(gctx, owner, l) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -326,7 +353,14 @@ func (o *provider) Owned(ctx context.Context, owner backends.Owner) ([]backends.
 	if err != nil {
 		return nil, err
 	}
+	coes, err := o.ownedClusters(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
 	var out []backends.Object
+	for _, v := range coes {
+		out = append(out, v.object())
+	}
 	for _, g := range groups {
 		out = append(out, backends.Object{Kind: "servergroup", Name: g.Name, ID: g.ID})
 	}
