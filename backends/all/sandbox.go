@@ -56,6 +56,7 @@ func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, er
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	withPods(b, o)
 	closeCloud := b.Close
 	b.Close = func(ctx context.Context) error { return errors.Join(closeCloud(ctx), s.Close()) }
 	return b, nil

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ type clusterView struct {
 	API    string            `json:"api_address"`
 	Nodes  int               `json:"node_count"`
 	Flavor string            `json:"flavor_id"`
+	Labels map[string]string `json:"labels"`
 	COE    string            `json:"coe_version"`
 }
 
@@ -52,16 +54,13 @@ func (v *clusterView) object() backends.Object {
 	return backends.Object{Kind: "cluster", Name: v.Name, ID: v.ID}
 }
 
-// clusterName is the cloud's name of a fleet's cluster. Clusters have no tags: the underscores,
-// which neither a run's ID nor a fleet's name can have, keep runs and fleets apart. (Dots would do
-// as well, but kubelets cut host names at them.)
-func clusterName(o backends.Owner) string { return "dlx_" + o.Run + "_" + o.Fleet }
-
-// clusterOf reports whether a cluster of that name is an owner's, and gives its fleet.
-func clusterOf(name string, o backends.Owner) (fleet string, ok bool) {
-	fleet, ok = strings.CutPrefix(name, clusterName(backends.Owner{Run: o.Run}))
-	return fleet, ok && (o.Fleet == "" || fleet == o.Fleet)
+// clusterName is the cloud's name of a fleet's cluster. The host names of its nodes begin with it and
+// have about 20 characters more.
+func clusterName(o backends.Owner) string {
+	return cut(runPrefix(o.Run)+strings.ToLower(o.Fleet), maxLabel-23)
 }
+
+// Clusters have no tags: their labels say whose they are. Drivers ignore labels they do not know.
 
 // prepareCluster checks the machines of a fleet that are nodes of a cluster.
 func (o *provider) prepareCluster(ctx context.Context, f *fleet) error {
@@ -146,7 +145,7 @@ func (o *provider) listClusters(ctx context.Context) (map[string]*clusterView, e
 	for i := range all {
 		c := &all[i]
 		out[c.UUID] = &clusterView{ID: c.UUID, Name: c.Name, Status: c.Status, Reason: c.StatusReason, Faults: c.Faults, API: c.APIAddress,
-			Nodes: c.NodeCount, Flavor: c.FlavorID, COE: c.COEVersion}
+			Nodes: c.NodeCount, Flavor: c.FlavorID, COE: c.COEVersion, Labels: c.Labels}
 	}
 	return out, nil
 }
@@ -163,7 +162,7 @@ func clustersChanged(a, b map[string]*clusterView) bool {
 	return false
 }
 
-// ownedClusters finds the clusters of an owner, by name.
+// ownedClusters finds the clusters of an owner, by their labels.
 func (o *provider) ownedClusters(ctx context.Context, owner backends.Owner) ([]*clusterView, error) {
 	all, err := o.listClusters(ctx)
 	if err != nil {
@@ -171,7 +170,7 @@ func (o *provider) ownedClusters(ctx context.Context, owner backends.Owner) ([]*
 	}
 	var out []*clusterView
 	for _, v := range all {
-		if _, ok := clusterOf(v.Name, owner); ok {
+		if belongs(owner, nil, v.Labels) {
 			out = append(out, v)
 		}
 	}
@@ -216,13 +215,13 @@ func (o *provider) makeCluster(ctx, stop context.Context, f *fleet) error {
 	if err := f.Ledger.Intend(ctx, f.Owner, obj); err != nil {
 		return err
 	}
-	nodes, masters := len(f.jobs), max(1, c.spec.Masters)
+	nodes, masters, merge := len(f.jobs), max(1, c.spec.Masters), true
+	marks := labels(f.Owner, "", f.Until)
+	delete(marks, keyName)
+	maps.Copy(marks, c.spec.Labels)
 	opts := clusters.CreateOpts{Name: c.name, ClusterTemplateID: c.template, NodeCount: &nodes, MasterCount: &masters,
-		FlavorID: c.spec.Flavor, MasterFlavorID: c.spec.MasterFlavor, Keypair: keypairName(f.Owner.Run)}
-	if len(c.spec.Labels) > 0 { // over the template's, not in place of them
-		merge := true
-		opts.Labels, opts.MergeLabels = c.spec.Labels, &merge
-	}
+		FlavorID: c.spec.Flavor, MasterFlavorID: c.spec.MasterFlavor, Keypair: keypairName(f.Owner.Run),
+		Labels: marks, MergeLabels: &merge} // over the template's labels, not in place of them
 	id, err := clusters.Create(ctx, o.cloud.coe, opts).Extract()
 	err = o.cloud.fail(ctx, op, err)
 	switch {
@@ -367,7 +366,7 @@ func (o *provider) releaseClusters(ctx context.Context, owner backends.Owner, l 
 			v := seen[id]
 			if v == nil {
 				of := owner
-				of.Fleet, _ = clusterOf(old.Name, backends.Owner{Run: owner.Run})
+				of.Fleet = old.Labels[keyFleet]
 				if err := l.Gone(ctx, of, old.object()); err != nil {
 					return false, err
 				}
