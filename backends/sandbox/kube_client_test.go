@@ -80,16 +80,22 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.rest = w.client(config)
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, batchv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	scheme := scheme(w.t)
 	w.params = runtime.NewParameterCodec(scheme)
 	w.core = w.group(scheme, corev1.SchemeGroupVersion, "/api")
 	w.batch = w.group(scheme, batchv1.SchemeGroupVersion, "/apis")
+}
+
+func scheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, batchv1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
+	return s
 }
 
 func (w *world) client(config []byte) *rest.Config {

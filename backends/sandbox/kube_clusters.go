@@ -124,6 +124,9 @@ func (s *Server) RemoveCluster(name string) {
 	}
 }
 
+// RemoveMachine ends a server with all that runs on it, as a host that burns.
+func (s *Server) RemoveMachine(id string) { s.vanish(id) }
+
 // DropKubernetes breaks every connection to every Kubernetes API, those of watches and exec
 // included, as a network that fails does.
 func (s *Server) DropKubernetes() {

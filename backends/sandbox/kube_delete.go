@@ -169,6 +169,9 @@ func (k *kube) passGarbage() {
 				}
 			}
 		}
+		if again {
+			continue // who blocks whom is known when nothing changes any more
+		}
 		for uid, r := range k.st.byUID {
 			o, kd := r.obj, k.st.kindOf[uid]
 			if o.GetDeletionTimestamp() == nil || blocked[string(uid)] {

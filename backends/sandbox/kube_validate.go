@@ -94,12 +94,32 @@ func invalidPod(o, old *corev1.Pod) field.ErrorList {
 				a.Containers[i].Image = b.Containers[i].Image
 			}
 		}
+		if gated := len(old.Spec.SchedulingGates); gated > 0 { // it may still be told where to go
+			if n := len(b.SchedulingGates); n < gated {
+				a.SchedulingGates = b.SchedulingGates
+			}
+			if a.Affinity == nil || a.Affinity.NodeAffinity == nil {
+				a.Affinity = placed(a.Affinity, b.Affinity)
+			}
+		}
 		if !equality.Semantic.DeepEqual(a, b) {
 			list = append(list, field.Forbidden(at, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"+
 				"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"))
 		}
 	}
 	return list
+}
+
+// placed is an affinity with the node affinity of another.
+func placed(a, b *corev1.Affinity) *corev1.Affinity {
+	if b == nil || b.NodeAffinity == nil {
+		return a
+	}
+	if a == nil {
+		a = &corev1.Affinity{}
+	}
+	a.NodeAffinity = b.NodeAffinity
+	return a
 }
 
 func invalidPodSpec(s *corev1.PodSpec, at *field.Path) field.ErrorList {
