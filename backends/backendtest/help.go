@@ -120,6 +120,13 @@ func (b *Bed) owned(t *testing.T, fleet string) []backends.Object {
 	return out
 }
 
+// machines gives those of a list that are machines.
+func (b *Bed) machines(list []backends.Object) []backends.Object {
+	return slices.DeleteFunc(slices.Clone(list), func(o backends.Object) bool {
+		return b.Machine != "" && o.Kind != b.Machine || o.Kind == "keypair"
+	})
+}
+
 // run starts a program and waits for it.
 func (b *Bed) run(t *testing.T, l backends.Launcher, m backends.Machine, p backends.Process, prog Program) backends.Exit {
 	t.Helper()

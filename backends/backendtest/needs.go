@@ -22,6 +22,8 @@ const (
 	Login        Need = "login"         // Bed.Revoke
 	Secrets      Need = "secrets"       // Bed.Secrets
 	Programs     Need = "programs"      // Bed.Programs
+	Hosts        Need = "hosts"         // Bed.Hosts
+	Peers        Need = "peers"         // Bed.Peers
 	HostKeys     Need = "host keys"     // machines that are reached by SSH
 )
 
@@ -36,6 +38,8 @@ var has = map[Need]func(*Bed) bool{
 	Login:        func(b *Bed) bool { return b.Revoke != nil },
 	Secrets:      func(b *Bed) bool { return len(b.Secrets) > 0 },
 	Programs:     func(b *Bed) bool { return b.Programs },
+	Hosts:        func(b *Bed) bool { return b.Hosts > 0 },
+	Peers:        func(b *Bed) bool { return b.Peers },
 	HostKeys:     func(b *Bed) bool { return b.Backend.Launchers["ssh"] != nil },
 }
 

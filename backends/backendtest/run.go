@@ -30,13 +30,17 @@ type World struct {
 type Bed struct {
 	Backend *backends.Backend
 
-	Spec json.RawMessage            // of a machine that boots
-	Bad  map[string]json.RawMessage // specs that the cloud refuses, by the word that the error has to name
+	Spec    json.RawMessage            // of a machine that boots
+	Machine string                     // kind of the objects that are machines; empty: all but keypairs are
+	Bad     map[string]json.RawMessage // specs that the cloud refuses, by the word that the error has to name
 
 	// Program gives the arguments of a process that behaves as described.
 	Program  func(Program) []string
 	Programs bool // processes are programs of an operating system, and files that are staged can be such
 	Virtual  bool // copied from the World
+
+	Hosts int  // so many hosts there are for machines to stand on together or apart; 0: nobody sees to it
+	Peers bool // processes reach each other, and have a netcat
 
 	Reopen  func() *backends.Backend            // what a new process with the same secret would open
 	Left    func() []string                     // what is there though everything was released
@@ -174,4 +178,7 @@ var checks = []check{
 	{"a process outlives its connection", outlives, []Need{Connections}},
 	{"another host key is refused", wrongHostKey, []Need{HostKeys}},
 	{"many processes on one machine", manyProcesses, nil},
+	{"one of a group is stopped alone", oneStops, nil},
+	{"processes of a group find each other", peers, []Need{Peers}},
+	{"machines stand together or apart", hosts, []Need{Hosts}},
 }

@@ -44,6 +44,8 @@ func TestMemory(t *testing.T) {
 			backendtest.HostKeys:    "nobody logs in",
 			backendtest.Secrets:     "nobody logs in",
 			backendtest.Programs:    "processes are functions of this program",
+			backendtest.Peers:       "processes are functions of this program",
+			backendtest.Hosts:       "machines stand nowhere",
 		},
 	})
 }
@@ -137,7 +139,10 @@ func TestIronicVirtual(t *testing.T) {
 	t.Parallel()
 	backendtest.Run(t, backendtest.World{
 		Name: "ironic/virtual", Virtual: true, New: func(t *testing.T) *backendtest.Bed { return virtual(t, node, 16) },
-		Without: map[backendtest.Need]string{backendtest.QuotaLimit: "Ironic knows no quota"},
+		Without: map[backendtest.Need]string{
+			backendtest.QuotaLimit: "Ironic knows no quota",
+			backendtest.Hosts:      "a machine of Ironic is a host of its own",
+		},
 	})
 }
 
@@ -181,7 +186,7 @@ func (w *world) bed() *backendtest.Bed {
 		create = "POST /allocations"
 	}
 	b := &backendtest.Bed{
-		Backend: w.backend, Spec: json.RawMessage(w.spec), Program: backendtest.Shell, Programs: true,
+		Backend: w.backend, Spec: json.RawMessage(w.spec), Program: backendtest.Shell, Programs: true, Peers: netcat(),
 		Bad:    w.bad(),
 		Reopen: func() *backends.Backend { w.close(); w.open(); return w.backend },
 		Left:   w.left,
@@ -201,6 +206,7 @@ func (w *world) bed() *backendtest.Bed {
 		Secrets: w.secrets,
 	}
 	if w.spec == server {
+		b.Hosts = w.cfg.Hosts
 		b.Quota = func(n int) { w.cloud.SetQuota(sandbox.Quota{Instances: n, Cores: 512, RAM: 512 << 10}) }
 	}
 	return b

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -67,7 +68,7 @@ func holderPod(s *spot, until time.Time) *corev1.Pod {
 	spec.RestartPolicy = corev1.RestartPolicyAlways
 	spec.TerminationGracePeriodSeconds = ptr.To(int64(5))
 	c := &spec.Containers[0]
-	c.Name, c.Command = holder, []string{"/bin/sh", "-c", hold}
+	c.Name, c.Command = holder, []string{"/bin/sh", "-c", literal(hold)}
 	// Zeros, for a namespace may give defaults to those who say nothing.
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.Quantity{}, corev1.ResourceMemory: resource.Quantity{}}
 	beside := []corev1.PodAffinityTerm{{TopologyKey: labelHost, LabelSelector: &metav1.LabelSelector{
@@ -143,9 +144,9 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 	c := &spec.Containers[0]
 	c.Name = process
 	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
-	c.Command = []string{"/bin/sh", "-c", enter, "dlx", s.home(), script(), "pod", supervisor.Seconds(g.Timeout)}
+	c.Command = []string{"/bin/sh", "-c", literal(enter), "dlx", s.home(), script(), "pod", supervisor.Seconds(g.Timeout)}
 	for i := range spots {
-		c.Args = append(c.Args, folders[i], supervisor.Script(g.Process(i)))
+		c.Args = append(c.Args, literal(folders[i]), literal(supervisor.Script(g.Process(i))))
 	}
 	c.Resources = resources(g, s.pod.GPU)
 	if node := sameNode(spots); node != "" {
@@ -163,6 +164,10 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 		Template:             corev1.PodTemplateSpec{ObjectMeta: pod, Spec: spec},
 	}}
 }
+
+// literal keeps kubelet from expanding a text of a command: it makes $ of $$ (which is a shell's
+// process ID), and puts in the variables that stand in $(...).
+func literal(s string) string { return strings.ReplaceAll(s, "$", "$$") }
 
 // resources are requests and limits at once: whole CPUs for a program alone.
 func resources(g *backends.Group, gpu string) corev1.ResourceRequirements {

@@ -2,12 +2,14 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -158,6 +160,11 @@ func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing)
 		if err = c.createPatiently(ctx, stop, f, r, obj); exists(err) {
 			err = c.get(ctx, r, f.ns, name, obj)
 		}
+		if err != nil && f.ledger != nil && c.refused(ctx, r, f.ns, name, err) {
+			if lerr := f.ledger.Gone(ctx, f.owner, note); lerr != nil {
+				return lerr
+			}
+		}
 		if err == nil && f.ledger != nil {
 			note.ID = string(obj.GetUID())
 			if err := f.ledger.Made(ctx, f.owner, note); err != nil {
@@ -174,6 +181,12 @@ func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing)
 		return backends.Errorf(backends.Infra, op, "the one of before is still being removed")
 	}
 	return nil
+}
+
+// refused reports whether a request to make something was answered, and made nothing.
+func (c *cluster) refused(ctx context.Context, r kind, ns, name string, err error) bool {
+	var answer apierrors.APIStatus
+	return errors.As(err, &answer) && notFound(c.at(c.of(r).Get(), r, ns).Name(name).Do(ctx).Error())
 }
 
 // createPatiently makes an object. A namespace that has just been made has no service account

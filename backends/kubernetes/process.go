@@ -154,7 +154,7 @@ func (l *Launcher) Stop(ctx context.Context, m backends.Machine, id string, grac
 		status, errs, err := p.c.supervise(ctx, p.spot, pod.Name, nil, io.Discard, "stop", p.folder, supervisor.Seconds(grace))
 		// The container ends with its supervisor, and may take the command with it before it has
 		// answered.
-		if over, werr := p.gone(ctx, pod.Name, 10*time.Second); over || werr != nil {
+		if over, werr := p.gone(ctx, pod.Name, p.c.opt.Patience/12); over || werr != nil {
 			return werr
 		}
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"dlx.dev/dlx/backends"
 )
@@ -31,7 +32,11 @@ const (
 func troubleOf(p *corev1.Pod, warnings []*corev1.Event) *trouble {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return unschedulable(c.Message)
+			t := unschedulable(c.Message)
+			if strings.Contains(c.Message, "node affinity/selector") && len(p.Spec.NodeSelector) > 0 {
+				t.words += " (the node selector is " + labels.FormatLabels(p.Spec.NodeSelector) + ")"
+			}
+			return t
 		}
 	}
 	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
@@ -71,6 +76,11 @@ func seen(e *corev1.Event) time.Time {
 func unschedulable(message string) *trouble {
 	said, _, _ := strings.Cut(message, " preemption:")
 	t := &trouble{class: backends.Config, words: "Unschedulable: " + clip(said), after: settle}
+	for _, joins := range []string{"no nodes available", "node.kubernetes.io/not-ready", "node.kubernetes.io/network-unavailable", "node.cloudprovider.kubernetes.io/uninitialized"} {
+		if strings.Contains(said, joins) { // the nodes of a new cluster come one by one
+			t.after = mending
+		}
+	}
 	for _, passes := range []string{
 		"Insufficient ", "Too many pods", "no nodes available", // room
 		"were unschedulable", "node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", // nodes that are cordoned, not ready or new

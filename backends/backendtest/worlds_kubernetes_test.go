@@ -1,0 +1,384 @@
+package backendtest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/backendtest"
+	"dlx.dev/dlx/backends/kubernetes"
+	"dlx.dev/dlx/backends/pipenet"
+	"dlx.dev/dlx/backends/sandbox"
+)
+
+const noLogin = "a kubeconfig's certificate and token are not renewed"
+
+// The same client code and the same cluster, once without sockets and with a slow API, once over
+// loopback.
+
+func TestKubernetesVirtual(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, backendtest.World{
+		Name: "kubernetes/virtual", Virtual: true,
+		Without: map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"},
+		New: func(t *testing.T) *backendtest.Bed {
+			w := &kubeWorld{t: t, net: &pipenet.Network{}}
+			w.cfg = sandbox.Config{State: t.TempDir(), Latency: 2 * time.Second, Port: 22, Listen: w.net.Listen, Kube: sandbox.KubeConfig{Pace: time.Second}}
+			return w.bed()
+		},
+	})
+}
+
+func TestKubernetesLoopback(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, backendtest.World{
+		Name:    "kubernetes/loopback",
+		Without: map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"},
+		New: func(t *testing.T) *backendtest.Bed {
+			w := &kubeWorld{t: t, cfg: sandbox.Config{State: t.TempDir()}}
+			return w.bed()
+		},
+	})
+}
+
+// kubeWorld is a sandbox with a cluster of two nodes and a provider over it.
+type kubeWorld struct {
+	t   *testing.T
+	cfg sandbox.Config
+	net *pipenet.Network // nil: loopback
+
+	cloud      *sandbox.Server
+	kubeconfig []byte
+	backend    *backends.Backend
+}
+
+const pod = `{"image": "sandbox"}`
+
+func (w *kubeWorld) bed() *backendtest.Bed {
+	w.cfg.Faults = &sandbox.Faults{}
+	w.open()
+	w.t.Cleanup(w.close)
+	const create = "POST /api/v1/namespaces/*/pods"
+	secrets := credentials(w.t, w.kubeconfig)
+	refuse := func(status int, reason string, times int, header ...string) {
+		body, err := json.Marshal(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": reason})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.cfg.Faults.Fail(create, status, string(body), times, header...)
+	}
+	return &backendtest.Bed{
+		Backend: w.backend, Spec: json.RawMessage(pod), Machine: "pod", Program: backendtest.Shell, Programs: true, Hosts: 2, Peers: netcat(),
+		Bad: map[string]json.RawMessage{
+			"nosuch-image": json.RawMessage(`{"image": "nosuch-image"}`),
+			"nosuch-field": json.RawMessage(`{"image": "sandbox", "nosuch-field": 1}`),
+			"nosuch-label": json.RawMessage(`{"image": "sandbox", "nodeSelector": {"a": "nosuch-label"}}`),
+		},
+		Reopen: func() *backends.Backend { w.close(); w.open(); return w.backend },
+		Left:   w.left,
+		Fail: func(_, reason string) {
+			if strings.HasPrefix(reason, "No valid host") { // a scheduler has its own words for it
+				cordon(w.t, w.rest())
+				return
+			}
+			refuse(http.StatusInternalServerError, reason, 1)
+		},
+		Quota: func(n int) { limit(w.t, w.rest(), "dlx-r20180319", n) },
+		Refuse: func(status, after, times int) {
+			var header []string
+			if after >= 0 {
+				header = []string{"Retry-After", strconv.Itoa(after)}
+			}
+			refuse(status, "the server is busy "+strings.Join(secrets, " "), times, header...)
+		},
+		HangUp:  func() { w.cfg.Faults.HangUp(create, 1) },
+		Drop:    func() { w.cloud.DropKubernetes() },
+		Secrets: secrets,
+	}
+}
+
+func (w *kubeWorld) open() {
+	w.t.Helper()
+	cfg := w.cfg
+	var dial func(context.Context, string, string) (net.Conn, error)
+	if w.net != nil {
+		var err error
+		if cfg.Listener, err = w.net.Listen("api:80"); err != nil {
+			w.t.Fatal(err)
+		}
+		dial = w.net.DialContext
+	}
+	s, err := sandbox.Start(w.t.Context(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	kubeconfig, err := s.Cluster("c", 2)
+	if err != nil {
+		w.t.Fatal(errors.Join(err, s.Close()))
+	}
+	o := kubernetes.Options{Dial: dial, Log: w.t.Logf}
+	if w.net != nil { // hours of the virtual clock are seconds of the processes'
+		o.Patience, o.Boot = time.Hour, 24*time.Hour
+	}
+	b, err := kubernetes.NewBackend(kubeconfig, "", o)
+	if err != nil {
+		w.t.Fatal(errors.Join(err, s.Close()))
+	}
+	w.cloud, w.kubeconfig, w.backend = s, kubeconfig, b
+}
+
+func (w *kubeWorld) close() {
+	if w.cloud == nil {
+		return
+	}
+	if err := errors.Join(w.backend.Close(context.WithoutCancel(w.t.Context())), w.cloud.Close()); err != nil {
+		w.t.Error(err)
+	}
+	w.cloud = nil
+}
+
+// left removes the cluster, which is not the provider's, and lists processes.
+func (w *kubeWorld) left() []string {
+	w.cloud.RemoveCluster("c")
+	if w.net != nil {
+		time.Sleep(time.Hour) // cleaning takes its time
+	}
+	var out []string
+	for _, p := range w.cloud.Processes() {
+		out = append(out, fmt.Sprint("process ", p))
+	}
+	for _, g := range w.cloud.Groups() {
+		out = append(out, "control group "+g)
+	}
+	return out
+}
+
+// rest is a way to the cluster besides the provider's, for what its administrator does.
+func (w *kubeWorld) rest() *rest.Config {
+	cfg := administrator(w.t, w.kubeconfig)
+	if w.net != nil {
+		cfg.Dial = w.net.DialContext
+	}
+	return cfg
+}
+
+// A real cluster is named by variables:
+//
+//	DLX_TEST_KUBECONFIG  path of a kubeconfig whose login may do everything
+//	DLX_TEST_NAMESPACE   a namespace that is there; empty: each check makes its own, which takes longer
+//	DLX_TEST_POD         JSON of a machine's spec whose image has a POSIX shell; empty: busybox
+func TestKubernetesReal(t *testing.T) {
+	const order = "a server that is in order does not do so on request"
+	w := backendtest.World{Name: "kubernetes/real", New: realCluster, Without: map[backendtest.Need]string{
+		backendtest.BootFailures: order, backendtest.Refusals: order, backendtest.LostAnswers: order,
+		backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH",
+	}}
+	if os.Getenv("DLX_TEST_KUBECONFIG") == "" {
+		w.Skip = "DLX_TEST_KUBECONFIG names no cluster"
+	}
+	backendtest.Run(t, w)
+}
+
+func realCluster(t *testing.T) *backendtest.Bed {
+	kubeconfig, err := os.ReadFile(os.Getenv("DLX_TEST_KUBECONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := os.Getenv("DLX_TEST_NAMESPACE")
+	spec := os.Getenv("DLX_TEST_POD")
+	if spec == "" {
+		spec = `{"image": "busybox"}`
+	}
+	var missing kubernetes.Pod
+	if err := json.Unmarshal([]byte(spec), &missing); err != nil {
+		t.Fatal(err)
+	}
+	missing.Image, missing.PullPolicy = "nosuch-image", "Never"
+	bad, err := json.Marshal(missing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wires := &wires{conns: map[net.Conn]bool{}}
+	open := func() *backends.Backend {
+		b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Dial: wires.dial, Log: t.Logf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+		return b
+	}
+	return &backendtest.Bed{
+		Backend: open(), Spec: json.RawMessage(spec), Machine: "pod", Program: backendtest.Shell, Programs: true, Reopen: open, Drop: wires.drop,
+		Hosts: len(nodes(t, administrator(t, kubeconfig))), Peers: true,
+		Bad: map[string]json.RawMessage{
+			"nosuch-image": bad,
+			"nosuch-field": json.RawMessage(strings.Replace(spec, `{`, `{"nosuch-field": 1, `, 1)),
+		},
+		Quota: func(n int) {
+			where := ns
+			if where == "" {
+				where = "dlx-r20180319"
+			}
+			limit(t, administrator(t, kubeconfig), where, n)
+		},
+		Secrets: credentials(t, kubeconfig),
+	}
+}
+
+// credentials gives the texts of a kubeconfig that are secret.
+func credentials(t *testing.T, kubeconfig []byte) []string {
+	t.Helper()
+	cfg := administrator(t, kubeconfig)
+	var out []string
+	for _, s := range []string{cfg.BearerToken, cfg.Password, string(cfg.KeyData)} {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func administrator(t *testing.T, kubeconfig []byte) *rest.Config {
+	t.Helper()
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Proxy = http.ProxyFromEnvironment // keeps the connection out of client-go's cache
+	return cfg
+}
+
+// ask sends a request as the cluster's administrator.
+func ask(t *testing.T, cfg *rest.Config, method, path string, kind types.PatchType, body string) string {
+	t.Helper()
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), method, cfg.Host+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", string(kind))
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b strings.Builder
+	if err := resp.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusConflict {
+		t.Fatalf("%s %s: %s", method, path, b.String())
+	}
+	_, out, _ := strings.Cut(b.String(), "\r\n\r\n")
+	return out
+}
+
+// limit sets how many pods there may be in a namespace, which is made if it is not there.
+func limit(t *testing.T, cfg *rest.Config, ns string, pods int) {
+	t.Helper()
+	ask(t, cfg, http.MethodPost, "/api/v1/namespaces", "application/json", `{"metadata": {"name": "`+ns+`", "labels": {"app.kubernetes.io/managed-by": "dlx"}}}`)
+	at := "/api/v1/namespaces/" + ns + "/resourcequotas"
+	ask(t, cfg, http.MethodPost, at, "application/json", fmt.Sprintf(`{"metadata": {"name": "few"}, "spec": {"hard": {"pods": "%d"}}}`, pods))
+	t.Cleanup(func() {
+		req := rest.CopyConfig(cfg)
+		client, err := rest.HTTPClientFor(req)
+		if err != nil {
+			return
+		}
+		defer client.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodDelete, cfg.Host+at+"/few", nil)
+		if err != nil {
+			return
+		}
+		if resp, err := client.Do(r); err == nil {
+			resp.Body.Close()
+		}
+	})
+}
+
+// netcat reports whether programs of this computer can try a connection.
+func netcat() bool {
+	for _, tool := range []string{"nc", "busybox"} {
+		if _, err := exec.LookPath(tool); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// cordon lets no node take another pod.
+func cordon(t *testing.T, cfg *rest.Config) {
+	t.Helper()
+	for _, n := range nodes(t, cfg) {
+		ask(t, cfg, http.MethodPatch, "/api/v1/nodes/"+n, types.MergePatchType, `{"spec": {"unschedulable": true}}`)
+	}
+}
+
+// nodes gives the names of all nodes.
+func nodes(t *testing.T, cfg *rest.Config) []string {
+	t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	text := ask(t, cfg, http.MethodGet, "/api/v1/nodes", "application/json", "")
+	if err := json.NewDecoder(strings.NewReader(text[strings.IndexByte(text, '{'):])).Decode(&list); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, n := range list.Items {
+		out = append(out, n.Metadata.Name)
+	}
+	return out
+}
+
+// wires are the connections to a server, so that they can be cut.
+type wires struct {
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+func (w *wires) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.conns[c] = true
+	}
+	return c, err
+}
+
+func (w *wires) drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		_ = c.Close()
+	}
+	clear(w.conns)
+}
