@@ -223,10 +223,11 @@ func (j *job) refresh(ctx context.Context, out *outcome) error {
 	return nil
 }
 
-// Scripts that stage a dataset; they run on the machine and print what they found. What the second
-// should find is its second argument, which is for the eyes of whoever lists processes.
+// Scripts that stage a dataset; they run on the machine and print what they found. What is made
+// lies beside the staged dlx that makes it, in a folder that every launcher keeps as long as the
+// machine. The second is also told what it should find, for whoever lists processes.
 const (
-	makeDataset = `d="$HOME/.dlx/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --tf_random_seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
+	makeDataset = `d="$(dirname "$1")/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --tf_random_seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
 	sumDataset  = `cd "$1" && find . -type f | LC_ALL=C sort | while IFS= read -r f; do sha256sum "$f"; done | sha256sum | cut -d' ' -f1`
 )
 
@@ -257,7 +258,7 @@ const selfStaging = "dlx"
 func (j *job) helper(ctx context.Context, i int, name string, args ...string) (string, error) {
 	m := j.machines[i]
 	l := j.launcher(m)
-	id := fmt.Sprintf("helper/%s/a%d/%s", j.id, j.attempt, name)
+	id := fmt.Sprintf("helper/%s/%s/a%d/%s", j.id, m.Name, j.attempt, name) // unique in the fleet
 	if err := l.Start(ctx, backends.Single(m, backends.Process{ID: id, Args: args, Timeout: time.Duration(j.p.Policy.Stage.Timeout)})); err != nil {
 		return "", err
 	}

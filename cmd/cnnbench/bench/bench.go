@@ -143,17 +143,17 @@ func run(ctx context.Context, o *options, p *printer) (err error) {
 			return err
 		}
 	}
+	begin := time.Now() // for all workers the same moment, whatever it takes to print
 	if err := p.line("Done warm up", o.header()); err != nil {
 		return err
 	}
-	return timed(ctx, o, t, steps, p)
+	return timed(ctx, o, t, steps, begin, p)
 }
 
 // timed takes the timed steps and prints their lines and the total.
-func timed(ctx context.Context, o *options, t *trainer, steps int, p *printer) error {
+func timed(ctx context.Context, o *options, t *trainer, steps int, begin time.Time, p *printer) error {
 	batch := o.batchSize * o.devices
 	times := newTiming(batch, steps)
-	begin := time.Now()
 	for step := 1; step <= steps; step++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -168,6 +168,11 @@ func timed(ctx context.Context, o *options, t *trainer, steps int, p *printer) e
 			if err := p.line(times.stepLine(step, r, o.accuracy)); err != nil {
 				return err
 			}
+		}
+	}
+	if t.client != nil { // the run is over when all are through, not when the first is
+		if err := t.client.Barrier(); err != nil {
+			return err
 		}
 	}
 	// As upstream, a worker takes the others to be as fast as itself: its total is an estimate of the whole run's.
