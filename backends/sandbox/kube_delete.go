@@ -162,11 +162,9 @@ func (k *kube) passGarbage() {
 	for again := true; again; {
 		again = false
 		blocked := map[string]bool{} // UIDs of owners that something keeps
-		for _, kd := range kinds {
-			for _, r := range k.st.list(kd, "") {
-				if k.collect(kd, r.obj, blocked) {
-					again = true
-				}
+		for _, r := range k.st.owned() {
+			if uid := r.obj.GetUID(); k.st.byUID[uid] == r && k.collect(k.st.kindOf[uid], r.obj, blocked) {
+				again = true
 			}
 		}
 		if again {

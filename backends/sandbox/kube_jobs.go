@@ -17,6 +17,9 @@ import (
 // it doubles up to jobBackoffMax. Both are kube-controller-manager's.
 const jobBackoff, jobBackoffMax = 10 * time.Second, 10 * time.Minute
 
+// createRetry is how soon a pod that was refused is tried again.
+const createRetry = 2 * time.Second
+
 // retry says how often in a row pods of a job failed, and when the next may be made.
 type retry struct {
 	failures int
@@ -188,7 +191,8 @@ func (k *kube) makePods(j *batchv1.Job, st *batchv1.JobStatus, t *tally, next *a
 		p := podOf(j, index)
 		if err := k.create(pods, p, false); err != nil {
 			k.event(jobs, j, "job-controller", corev1.EventTypeWarning, "FailedCreate", "Error creating: "+err.Error())
-			next.at(next.now.Add(jobBackoff))
+			k.retries[j.UID] = retry{failures: k.retries[j.UID].failures, after: next.now.Add(createRetry)}
+			next.at(next.now.Add(createRetry))
 			break
 		}
 		k.event(jobs, j, "job-controller", corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+p.Name)

@@ -87,8 +87,8 @@ func (k *kube) claimFolder(uid types.UID) string {
 // event notes one about an object; equal ones are counted. The caller holds k.mu.
 func (k *kube) event(kd *kind, o object, source, typ, reason, message string) {
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
-	for _, e := range all[*corev1.Event](k.st, events, o.GetNamespace()) {
-		if e.InvolvedObject.UID == o.GetUID() && e.Reason == reason && e.Message == message {
+	for _, r := range k.st.objects[events] {
+		if e, ok := r.obj.(*corev1.Event); ok && e.InvolvedObject.UID == o.GetUID() && e.Reason == reason && e.Message == message {
 			edit(k.st, events, e, func(e *corev1.Event) {
 				e.Count++
 				e.LastTimestamp = now

@@ -14,6 +14,9 @@ import (
 // gpuResource is what GPUs of nodes count as.
 const gpuResource = "nvidia.com/gpu"
 
+// isolationKey is the annotation of nodes that says whether pods get namespaces of their own.
+const isolationKey = "sandbox.dlx.dev/isolation"
+
 // maxPods is kubelet's default.
 const maxPods = 110
 
@@ -46,7 +49,12 @@ func (k *kube) passNodes(next *agenda) {
 		n, _ := k.st.get(nodes, "", h.Name).(*corev1.Node)
 		switch {
 		case n == nil && !h.Lost && h.Address != "":
-			_ = k.create(nodes, h.node(), false)
+			made := h.node()
+			made.Annotations = map[string]string{isolationKey: "namespaces"}
+			if why := k.s.boxes(); why != "" {
+				made.Annotations[isolationKey] = "none: " + why
+			}
+			_ = k.create(nodes, made, false)
 		case n != nil && h.Lost:
 			edit(k.st, nodes, n, lost)
 		}

@@ -267,7 +267,20 @@ func (st *store) list(kd *kind, namespace string) []*record {
 			out = append(out, r)
 		}
 	}
-	slices.SortFunc(out, func(a, b *record) int { return cmp.Compare(keyOf(a.obj), keyOf(b.obj)) })
+	slices.SortFunc(out, func(a, b *record) int {
+		return cmp.Or(cmp.Compare(a.obj.GetNamespace(), b.obj.GetNamespace()), cmp.Compare(a.obj.GetName(), b.obj.GetName()))
+	})
+	return out
+}
+
+// owned gives what has owners.
+func (st *store) owned() []*record {
+	var out []*record
+	for _, r := range st.byUID {
+		if len(r.obj.GetOwnerReferences()) > 0 {
+			out = append(out, r)
+		}
+	}
 	return out
 }
 
@@ -282,9 +295,13 @@ func all[T object](st *store, kd *kind, namespace string) []T {
 	return out
 }
 
-// edit puts a copy of o that f has changed, and gives it.
+// edit puts a copy of o, as it is now, that f has changed, and gives it. What is gone stays so.
 func edit[T object](st *store, kd *kind, o T, f func(T)) T {
-	c, _ := o.DeepCopyObject().(T)
+	r := st.byUID[o.GetUID()]
+	if r == nil {
+		return o
+	}
+	c, _ := r.obj.DeepCopyObject().(T)
 	f(c)
 	st.put(kd, c)
 	return c

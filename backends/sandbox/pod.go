@@ -182,6 +182,18 @@ func (p *pod) wait(d time.Duration) bool {
 	return false
 }
 
+// pause waits, for no longer than a container runs and the pod may live.
+func (p *pod) pause(d time.Duration, done <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-done:
+	case <-p.dead:
+	case <-p.k.done:
+	}
+}
+
 // mountRetry is how soon the kubelet looks again for what a volume is made of.
 const mountRetry = time.Second
 

@@ -20,6 +20,10 @@ const (
 	restartForgotten  = 10 * time.Minute // after so long a run the back-off begins anew
 )
 
+// kubeletLag is how old a container is at least when it is asked to end: a real kubelet is not so
+// quick that a shell has not reached its traps yet.
+const kubeletLag = 100 * time.Millisecond
+
 // container is one of a pod's.
 type container struct {
 	p    *pod
@@ -229,6 +233,9 @@ func (c *container) await(pr *process) bool {
 	case <-c.p.stop:
 	}
 	c.p.event(corev1.EventTypeNormal, "Killing", "Stopping container "+c.spec.Name)
+	if age := time.Since(pr.started); age < kubeletLag {
+		c.p.pause(kubeletLag-age, pr.done)
+	}
 	if !isClosed(c.p.dead) {
 		pr.signal(false)
 		t := time.NewTimer(c.p.grace)
