@@ -13,7 +13,11 @@ import (
 // address it was given before both were started.
 func peers(t *testing.T, b *Bed) {
 	l := newBook(t, nil)
-	ms, err := b.Backend.Provision(t.Context(), b.request(l, "f", 2))
+	r := b.request(l, "f", 2)
+	if b.Hosts > 1 {
+		r.Hosts = backends.DifferentHosts
+	}
+	ms, err := b.Backend.Provision(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +57,7 @@ func peers(t *testing.T, b *Bed) {
 // processes of it.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

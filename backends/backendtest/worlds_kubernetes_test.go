@@ -38,7 +38,7 @@ func TestKubernetesVirtual(t *testing.T) {
 		Without: map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"},
 		New: func(t *testing.T) *backendtest.Bed {
 			w := &kubeWorld{t: t, net: &pipenet.Network{}}
-			w.cfg = sandbox.Config{State: t.TempDir(), Latency: 2 * time.Second, Port: 22, Listen: w.net.Listen, Kube: sandbox.KubeConfig{Pace: time.Second}}
+			w.cfg = sandbox.Config{State: t.TempDir(), Latency: 2 * time.Second, Port: 22, Listen: w.net.Listen, Kube: sandbox.KubeConfig{Pace: 5 * time.Second}}
 			return w.bed()
 		},
 	})

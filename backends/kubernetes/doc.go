@@ -35,6 +35,15 @@ type Pod struct {
 	HostNetwork    bool              `json:"hostNetwork"`
 	GPU            string            `json:"gpu"` // the resource that GPUs of a role count; empty: nvidia.com/gpu
 	Scratch        Scratch           `json:"scratch"`
+	Mounts         []Mount           `json:"mounts"`
+}
+
+// A Mount is what pods find at a path and may read only, such as a data set that lies on every
+// node. Exactly one of HostPath, which must exist, and Claim is set.
+type Mount struct {
+	Path     string `json:"path"` // in the pod
+	HostPath string `json:"hostPath"`
+	Claim    string `json:"claim"`
 }
 
 // A Toleration is one of a pod's; its fields are Kubernetes' own.

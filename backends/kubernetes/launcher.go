@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,6 +146,16 @@ func parsePod(raw json.RawMessage) (Pod, error) {
 	}
 	if p.Scratch.HostPath != "" && p.Scratch.Claim != "" {
 		errs = append(errs, errors.New("scratch: hostPath and claim exclude each other"))
+	}
+	for i, m := range p.Mounts {
+		if (m.HostPath == "") == (m.Claim == "") {
+			errs = append(errs, fmt.Errorf("mounts[%d]: exactly one of hostPath and claim is wanted", i))
+		}
+		for what, value := range map[string]string{"path": m.Path, "hostPath": m.HostPath} {
+			if (value != "" || what == "path") && !strings.HasPrefix(value, "/") {
+				errs = append(errs, fmt.Errorf("mounts[%d].%s: %q is no absolute path", i, what, value))
+			}
+		}
 	}
 	if h := p.Scratch.HostPath; h != "" && (h[0] != '/' || h == "/") {
 		errs = append(errs, fmt.Errorf("scratch.hostPath: %q is no absolute path below /", h))

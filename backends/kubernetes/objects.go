@@ -98,6 +98,16 @@ func podSpec(s *spot) corev1.PodSpec {
 			VolumeMounts: []corev1.VolumeMount{{Name: "scratch", MountPath: p.Scratch.path()}},
 		}},
 	}
+	for i, m := range p.Mounts {
+		name := "mount-" + strconv.Itoa(i)
+		from := corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: m.HostPath, Type: ptr.To(corev1.HostPathDirectory)}}
+		if m.Claim != "" {
+			from = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: m.Claim, ReadOnly: true}}
+		}
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: name, VolumeSource: from})
+		c := &spec.Containers[0]
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: m.Path, ReadOnly: true})
+	}
 	for _, t := range p.Tolerations {
 		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{
 			Key: t.Key, Operator: corev1.TolerationOperator(t.Operator), Value: t.Value, Effect: corev1.TaintEffect(t.Effect)})

@@ -175,8 +175,12 @@ func (c *cluster) awaitGone(ctx context.Context, o backends.Owner, counts func(s
 			open[t.kind.name+" "+t.GetName()] = t
 		}
 	}
-	pause := 50 * time.Millisecond
+	pause, told := 50*time.Millisecond, time.Now()
 	for {
+		if time.Since(told) > time.Minute {
+			told = time.Now()
+			c.log("release %s waits for %s", o.Fleet, kept(open))
+		}
 		if len(open) == 0 {
 			return nil
 		}
