@@ -66,7 +66,7 @@ func (d *decoder) serviceFields(n *node, service string) {
 	}
 }
 
-var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "gpu", "scratch"}
+var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "gpu", "scratch", "mounts"}
 
 // pod checks what pods a machine of a cluster has.
 func (d *decoder) pod(n *node) {
@@ -92,18 +92,38 @@ func (d *decoder) pod(n *node) {
 			}
 		}
 	}
-	s := n.get("scratch")
-	if !d.isStruct(s, `{hostPath: "/var/tmp/dlx"} or {claim: "dlx"}`) {
-		return
+	const mount = `{path: "/data", hostPath: "/data"}`
+	if l := n.get("mounts"); d.isList(l, "["+mount+"]") {
+		for _, e := range l.elems {
+			if d.isStruct(e, mount) {
+				d.unknown(e, "path", "hostPath", "claim")
+				d.absolute(d.need(e, "path", `"/data"`), "in the pod")
+				if e.get("hostPath") == nil && e.get("claim") == nil {
+					d.errorf(e, `neither hostPath nor claim; write hostPath: "/data"`)
+				}
+				d.volume(e)
+			}
+		}
 	}
-	d.unknown(s, "hostPath", "claim")
-	path, claim := s.get("hostPath"), s.get("claim")
+	if s := n.get("scratch"); d.isStruct(s, `{hostPath: "/var/tmp/dlx"} or {claim: "dlx"}`) {
+		d.unknown(s, "hostPath", "claim")
+		d.volume(s)
+	}
+}
+
+// volume checks where a volume of a pod is from.
+func (d *decoder) volume(n *node) {
+	path, claim := n.get("hostPath"), n.get("claim")
 	if path != nil && claim != nil {
 		d.atLabel(claim, "hostPath and claim exclude each other; remove one of them")
 	}
 	d.text(claim)
-	if p := d.text(path); p != "" && !strings.HasPrefix(p, "/") {
-		d.errorf(path, "%s is not absolute; it lies on the nodes, so write the whole path, with / first", quote(p))
+	d.absolute(path, "on the nodes")
+}
+
+func (d *decoder) absolute(n *node, where string) {
+	if p := d.text(n); p != "" && !strings.HasPrefix(p, "/") {
+		d.errorf(n, "%s is not absolute; it lies %s, so write the whole path, with / first", quote(p), where)
 	}
 }
 
