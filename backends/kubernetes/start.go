@@ -78,6 +78,9 @@ func (l *Launcher) starting(ctx context.Context, g *backends.Group) (*starting, 
 		if i > 0 && (c != st.c || s.at.Owner != st.spots[0].at.Owner) {
 			return nil, backends.Errorf(backends.Internal, st.op, "machines of more than one fleet or cluster")
 		}
+		if i > 0 && string(s.at.Pod) != string(st.spots[0].at.Pod) {
+			return nil, backends.Errorf(backends.Config, st.op, "machines %s and %s have different pods, and the pods of a Job are all the same", g.Machines[0].Name, m.Name)
+		}
 		if s.at.Node == "" {
 			return nil, backends.Errorf(backends.Internal, st.op, "machine %s is not prepared", m.Name)
 		}
