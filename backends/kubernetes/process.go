@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/internal/supervisor"
@@ -53,12 +54,24 @@ func (l *Launcher) Wait(ctx context.Context, m backends.Machine, id string) (bac
 		return backends.Exit{}, err
 	}
 	var pod *corev1.Pod
-	var looked time.Time
+	var looked, leaving time.Time
 	err = p.c.await(ctx, p.op, func() (bool, time.Duration, error) {
 		now := p.pod()
 		if now != nil {
 			pod = now
-			return ended(now), 0, nil
+			if now.DeletionTimestamp == nil || ended(now) {
+				return ended(now), 0, nil
+			}
+			// Its kubelet ends it within its grace. One that does not answer never will: then the
+			// pod stays as it is until somebody removes the node.
+			if leaving.IsZero() {
+				leaving = time.Now()
+			}
+			left := time.Duration(ptr.Deref(now.DeletionGracePeriodSeconds, 0))*time.Second + p.c.opt.Patience - time.Since(leaving)
+			if left <= 0 {
+				return false, 0, backends.Errorf(backends.Infra, p.op, "pod %s: node %s does not answer: %s", now.Name, now.Spec.NodeName, endOfPod(now))
+			}
+			return false, left, nil
 		}
 		if pod != nil {
 			return true, 0, nil // deleted under us
