@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"slices"
 
 	"dlx.dev/dlx/spec/diag"
@@ -116,7 +117,8 @@ func (d *decoder) checkRefs(s *Study, root *node) {
 				names = append(names, b.Name)
 			}
 			if !slices.Contains(names, r.name) && !slices.Contains(names, "") && (root.get("matrix") == nil || len(names) > 0) {
-				d.errorf(r.node, "unknown block %s%s", quote(r.name), knownAnd(r.name, names))
+				*d.errs = append(*d.errs, &diag.Error{Pos: r.node.at, Path: r.node.path, Msg: "unknown block " + quote(r.name) + knownAnd(r.name, names),
+					Related: see(s.blockAt(nearest(r.name, names)))})
 			}
 		case metricRef:
 			var names []string
@@ -160,10 +162,10 @@ func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
 			if in.studyOnly {
 				hint = "; it is an axis of a block, and where picks values of the study's axes"
 			}
-			d.unknownAxis(r, "the axis "+quote(axis)+" does not exist here"+knownList(s.axisNames(in))+hint)
+			d.unknownAxis(r, "the axis "+quote(axis)+" does not exist here"+knownList(s.axisNames(in))+hint, diag.Pos{})
 			return
 		}
-		d.unknownAxis(r, "unknown axis "+quote(axis)+knownAnd(axis, s.axisNames(in)))
+		d.unknownAxis(r, "unknown axis "+quote(axis)+knownAnd(axis, s.axisNames(in)), s.axisAt(nearest(axis, s.axisNames(in))))
 		return
 	}
 	if r.kind == axisNameRef || in.anyValue || hasBadValue(values) {
@@ -171,7 +173,7 @@ func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
 	}
 	if r.kind == valueRef {
 		if !slices.Contains(texts(values), r.name) {
-			d.atLabel(r.node, "the axis %s has no value %s%s", axis, quote(r.name), knownAnd(r.name, texts(values)))
+			d.noValue(r.node.label, r.node.path, axis, r.name, values)
 		}
 		return
 	}
@@ -181,7 +183,7 @@ func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
 	}
 	for _, n := range nodes {
 		if isScalar(n) && valueText.MatchString(n.text) && !slices.Contains(texts(values), n.text) {
-			d.errorf(n, "the axis %s has no value %s%s", axis, quote(n.text), knownAnd(n.text, texts(values)))
+			d.noValue(n.at, n.path, axis, n.text, values)
 		}
 	}
 }
@@ -198,10 +200,68 @@ func isScalar(n *node) bool {
 // hasBadValue is true for an axis of which no value could be read.
 func hasBadValue(values []Value) bool { return len(values) == 0 }
 
-func (d *decoder) unknownAxis(r ref, msg string) {
+// noValue reports a value that an axis lacks, and where the one stands that may be meant.
+func (d *decoder) noValue(at diag.Pos, path, axis, text string, values []Value) {
+	*d.errs = append(*d.errs, &diag.Error{
+		Pos: at, Path: path, Msg: fmt.Sprintf("the axis %s has no value %s%s", axis, quote(text), knownAnd(text, texts(values))),
+		Related: see(valueAt(values, nearest(text, texts(values)))),
+	})
+}
+
+// axisAt is the place of an axis; not valid if there is none of this name.
+func (s *Study) axisAt(name string) diag.Pos {
+	find := func(axes []Axis) diag.Pos {
+		for _, a := range axes {
+			if a.Name == name {
+				return a.Pos
+			}
+		}
+		return diag.Pos{}
+	}
+	at := find(s.Axes)
+	for i := range s.Blocks {
+		if at.IsValid() {
+			break
+		}
+		if at = find(s.Blocks[i].With); !at.IsValid() {
+			at = find(s.Blocks[i].Zip)
+		}
+	}
+	return at
+}
+
+// blockAt is the place of a block; not valid if there is none of this name.
+func (s *Study) blockAt(name string) diag.Pos {
+	for i := range s.Blocks {
+		if s.Blocks[i].Name == name && s.Blocks[i].Pos != s.Pos { // not the one that stands for no matrix
+			return s.Blocks[i].Pos
+		}
+	}
+	return diag.Pos{}
+}
+
+// valueAt is the place of a value; not valid if there is none of this text.
+func valueAt(values []Value, text string) diag.Pos {
+	for _, v := range values {
+		if v.Text == text {
+			return v.Pos
+		}
+	}
+	return diag.Pos{}
+}
+
+// see makes a list of places of those that are valid.
+func see(at diag.Pos) []diag.Pos {
+	if !at.IsValid() {
+		return nil
+	}
+	return []diag.Pos{at}
+}
+
+func (d *decoder) unknownAxis(r ref, msg string, near diag.Pos) {
 	at := r.node.label
 	if r.kind == axisNameRef {
 		at = r.node.at
 	}
-	*d.errs = append(*d.errs, &diag.Error{Pos: at, Path: r.node.path, Msg: msg})
+	*d.errs = append(*d.errs, &diag.Error{Pos: at, Path: r.node.path, Msg: msg, Related: see(near)})
 }

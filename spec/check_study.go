@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"slices"
 
 	"dlx.dev/dlx/spec/diag"
@@ -36,10 +37,18 @@ func (d *decoder) checkDatasets(s *Study) {
 		}
 		done[v.Text] = true
 		msg := "no dataset of this name"
+		var at diag.Pos
 		if near := nearest(v.Text, append(known, "synthetic")); near != "" {
+			for _, ds := range s.Datasets {
+				if ds.Name == near {
+					at = ds.Pos
+				}
+			}
 			msg += " (did you mean " + quote(near) + "?)"
 		}
-		d.errs.Addf(v.Pos, "study.axes.dataset", "%s: %s; write datasets: %s: {path: \"/data/%[1]s\", checksum: \"sha256:...\"} or {generate: {images: 512}}", quoteIfOdd(v.Text), msg, quoteIfOdd(v.Text))
+		name := quoteIfOdd(v.Text)
+		*d.errs = append(*d.errs, &diag.Error{Pos: v.Pos, Path: "study.axes.dataset", Related: see(at), Msg: fmt.Sprintf(
+			"%s: %s; write datasets: %[1]s: {path: \"/data/%[1]s\", checksum: \"sha256:...\"} or {generate: {images: 512}}", name, msg)})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 
@@ -45,21 +46,42 @@ func (p *pkg) packageAt() diag.Pos {
 	return diag.Pos{File: "."}
 }
 
-// confirm reads the package once more with the checking definitions. They and the decoder say
-// the same of every study; where they should not, the stricter one wins, so that what dlx
-// accepts "cue vet" accepts too.
-func (s *source) confirm(ctx context.Context, p *pkg, name string, errs *diag.List) {
-	if ctx.Err() != nil {
-		return
-	}
-	inst := s.instance(true, s.tags, p.registry)
-	if inst.Err != nil {
-		s.loadErrors(errs, inst)
-		return
-	}
-	v := cuecontext.New().BuildInstance(inst).LookupPath(cue.MakePath(cue.Str(name)))
-	if err := v.Validate(cue.Concrete(true)); err != nil {
-		for _, m := range p.plain(err, name, p.packageAt()) {
+// A confirmation is what the checking definitions say of a package. They and the decoder say the
+// same of every study; where they should not, the stricter one wins, so that what dlx accepts
+// "cue vet" accepts too.
+type confirmation struct {
+	done chan struct{}
+	inst *build.Instance // nil: it was not looked at
+	err  error
+}
+
+// confirm reads the package once more, with the checking definitions, while the caller goes on.
+func (s *source) confirm(ctx context.Context, p *pkg, name string) *confirmation {
+	c := &confirmation{done: make(chan struct{})}
+	registry := p.registry
+	go func() {
+		defer close(c.done)
+		if ctx.Err() != nil {
+			return
+		}
+		c.inst = s.instance(true, s.tags, registry)
+		if c.inst.Err == nil {
+			c.err = cuecontext.New().BuildInstance(c.inst).LookupPath(cue.MakePath(cue.Str(name))).Validate(cue.Concrete(true))
+		}
+	}()
+	return c
+}
+
+// into waits for the confirmation and reports what it refuses, unless there are mistakes already:
+// it would say the same of them in other words.
+func (c *confirmation) into(errs *diag.List, s *source, p *pkg, name string) {
+	<-c.done
+	switch {
+	case len(*errs) > 0 || c.inst == nil:
+	case c.inst.Err != nil:
+		s.loadErrors(errs, c.inst)
+	case c.err != nil:
+		for _, m := range p.plain(c.err, name, p.packageAt()) {
 			m.Msg = "the schema refuses this: " + m.Msg
 			*errs = append(*errs, m)
 		}

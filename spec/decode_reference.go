@@ -151,7 +151,8 @@ func (d *decoder) referenceRow(s *Study, t *refTable, row refRow) (ReferenceRow,
 				names = append(names, b.Name)
 			}
 			if out.Block = v; v != "" && !slices.Contains(names, v) {
-				bad(i, "unknown block %s%s", quote(v), knownAnd(v, names))
+				*d.errs = append(*d.errs, &diag.Error{Pos: row.at[i], Path: "study.reference", Msg: "block: unknown block " + quote(v) + knownAnd(v, names), Related: see(s.blockAt(nearest(v, names)))})
+				ok = false
 			}
 		case refMetric:
 			var names []string
@@ -177,7 +178,8 @@ func (d *decoder) referenceRow(s *Study, t *refTable, row refRow) (ReferenceRow,
 			}
 			values, _ := s.values(name, scope{})
 			if !slices.Contains(texts(values), v) {
-				bad(i, "the axis %s has no value %s%s", name, quote(v), knownAnd(v, texts(values)))
+				d.noValue(row.at[i], "study.reference", name, v, values)
+				ok = false
 			}
 			out.Where = append(out.Where, Setting{Axis: name, Value: Value{Text: v, Pos: row.at[i]}, Pos: row.at[i]})
 		}

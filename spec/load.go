@@ -71,6 +71,8 @@ func (s *source) study(ctx context.Context, o Options) (*Study, error) {
 	if p == nil {
 		return nil, errs.Err()
 	}
+	check := s.confirm(ctx, p, "study")
+	defer func() { <-check.done }()
 	root := p.tree("study", &errs)
 	p.elsewhere("study", &errs)
 	if root == nil {
@@ -85,9 +87,7 @@ func (s *source) study(ctx context.Context, o Options) (*Study, error) {
 		return nil, finish(errs)
 	}
 	d.checkStudy(study, root)
-	if len(errs) == 0 {
-		s.confirm(ctx, p, "study", &errs)
-	}
+	check.into(&errs, s, p, "study")
 	study.Incomplete = len(errs) > 0
 	return study, finish(errs)
 }
@@ -113,6 +113,8 @@ func (s *source) testbed(ctx context.Context, o Options) (*Testbed, error) {
 	if p == nil {
 		return nil, errs.Err()
 	}
+	check := s.confirm(ctx, p, "testbed")
+	defer func() { <-check.done }()
 	root := p.tree("testbed", &errs)
 	p.elsewhere("testbed", &errs)
 	if root == nil {
@@ -126,9 +128,7 @@ func (s *source) testbed(ctx context.Context, o Options) (*Testbed, error) {
 	if tb == nil {
 		return nil, finish(errs)
 	}
-	if len(errs) == 0 {
-		s.confirm(ctx, p, "testbed", &errs)
-	}
+	check.into(&errs, s, p, "testbed")
 	return tb, finish(errs)
 }
 

@@ -243,12 +243,12 @@ func unpaired(text []byte, file string) *diag.Error {
 					return closing
 				}
 				if slices.ContainsFunc(stack, func(b bracket) bool { return b.tok == closes[tok] && b.pos.Line == p.Line }) || top.pos.Line == p.Line || first {
-					return neverClosed(top)
+					return neverClosed(top, lines)
 				}
 				if m := missingOpen(lines, p, closes[tok], file); m != nil {
 					return m
 				}
-				return neverClosed(top)
+				return neverClosed(top, lines)
 			}
 			if opener := lines[top.pos.Line-1]; !first && top.pos.Line != p.Line && closing == nil &&
 				strings.TrimSpace(opener[top.pos.Col:]) == "" { // amid a line, what a block before it opened
@@ -267,17 +267,34 @@ func unpaired(text []byte, file string) *diag.Error {
 	case bad || len(stack) == 0:
 		return nil
 	case suspect != nil && (closing == nil || suspect.pos.Line < closing.Pos.Line):
-		return neverClosed(*suspect)
+		return neverClosed(*suspect, lines)
 	case closing != nil:
 		return closing
 	default:
-		return neverClosed(stack[len(stack)-1])
+		return neverClosed(stack[len(stack)-1], lines)
 	}
 }
 
-func neverClosed(b bracket) *diag.Error {
+// neverClosed also points to where the indentation ends that the bracket began: there its partner
+// is missed.
+func neverClosed(b bracket, lines []string) *diag.Error {
 	want := map[token.Token]string{token.LBRACE: "}", token.LBRACK: "]", token.LPAREN: ")"}[b.tok]
-	return &diag.Error{Pos: b.pos, Msg: fmt.Sprintf("%s is never closed; write the %s it lacks", b.tok, want)}
+	e := &diag.Error{Pos: b.pos, Msg: fmt.Sprintf("%s is never closed; write the %s it lacks", b.tok, want)}
+	last := b.pos.Line // the last line that belongs to it
+	for i := b.pos.Line; i < len(lines); i++ {
+		text := strings.TrimLeft(lines[i], " \t")
+		switch {
+		case text == "" || strings.HasPrefix(text, "//"):
+		case len(lines[i])-len(text) > b.indent:
+			last = i + 1
+		default:
+			i = len(lines)
+		}
+	}
+	if last > b.pos.Line && last < len(lines) {
+		e.Related = []diag.Pos{{File: b.pos.File, Line: last + 1, Col: 1}}
+	}
+	return e
 }
 
 // missingOpen looks, above a closing bracket, for the line of its indentation that lacks the

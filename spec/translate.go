@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/errors"
 
 	"dlx.dev/dlx/spec/diag"
@@ -73,6 +74,12 @@ func (p *pkg) plainGroup(es []errors.Error, path string, at diag.Pos) diag.List 
 				m.Pos, m.Related = places[0], places[1:]
 			}
 		}
+		if strings.HasPrefix(format, "reference %q not found") || strings.HasPrefix(format, "undefined field") {
+			if near, at := p.declared(e); near != "" {
+				m.Msg += "; did you mean " + quote(near) + "?"
+				m.Related = see(at)
+			}
+		}
 		if strings.HasPrefix(format, "invalid value") {
 			for _, q := range p.places(e) {
 				if q != m.Pos {
@@ -89,6 +96,30 @@ func (p *pkg) plainGroup(es []errors.Error, path string, at diag.Pos) diag.List 
 		out = out[:1]
 	}
 	return out
+}
+
+// declared finds the field of the package whose name is nearest to one that is not there.
+func (p *pkg) declared(e errors.Error) (name string, at diag.Pos) {
+	_, args := e.Msg()
+	if len(args) == 0 {
+		return "", diag.Pos{}
+	}
+	places := map[string]diag.Pos{}
+	var names []string
+	for _, f := range p.inst.Files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if field, ok := n.(*ast.Field); ok {
+				label, _, err := ast.LabelName(field.Label)
+				if at := p.index.pos(field.Label.Pos()); err == nil && at.IsValid() && !places[label].IsValid() {
+					places[label] = at
+					names = append(names, label)
+				}
+			}
+			return true
+		}, nil)
+	}
+	name = nearest(fmt.Sprint(args[0]), names)
+	return name, places[name]
 }
 
 func contains(list []diag.Pos, p diag.Pos) bool {

@@ -63,12 +63,19 @@ func (s *selection) compile(ctx context.Context, study string) (*plan.Plan, erro
 		return nil, usage(err)
 	}
 	var mistakes diag.List
+	var tb *spec.Testbed
+	var tbErr error
+	done := make(chan struct{})
+	go func() { // nobody waits twice for CUE
+		defer close(done)
+		tb, tbErr = spec.LoadTestbed(ctx, s.testbed, study, spec.Options{})
+	}()
 	st, err := spec.Load(ctx, study, spec.Options{Tags: s.tags})
+	<-done
 	if err := collect(&mistakes, err, study); err != nil {
 		return nil, err
 	}
-	tb, err := spec.LoadTestbed(ctx, s.testbed, study, spec.Options{})
-	if err := collect(&mistakes, err, testbedDir(s.testbed, study)); err != nil {
+	if err := collect(&mistakes, tbErr, testbedDir(s.testbed, study)); err != nil {
 		return nil, err
 	}
 	if st != nil && tb != nil {
