@@ -97,6 +97,9 @@ func (b *workbook) chartOf(fs *figureSheet) *xmlChartSpace {
 			s.Values.NumRef.Cache.add(r, v)
 			pt := fs.point(c*rows + r)
 			if lo, hi, ok := fs.interval(pt); ok {
+				if t.Figure.As == plan.Degradation { // the doubt whether there is any is to be seen
+					lowest = min(lowest, lo)
+				}
 				plus.Cache.add(r, hi-v)
 				minus.Cache.add(r, v-lo)
 			}
