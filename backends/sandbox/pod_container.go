@@ -233,7 +233,7 @@ func (c *container) await(pr *process) bool {
 	case <-c.p.stop:
 	}
 	c.p.event(corev1.EventTypeNormal, "Killing", "Stopping container "+c.spec.Name)
-	if age := time.Since(pr.started); age < kubeletLag {
+	if age := max(time.Since(pr.started), 0); age < kubeletLag {
 		c.p.pause(kubeletLag-age, pr.done)
 	}
 	if !isClosed(c.p.dead) {

@@ -193,7 +193,7 @@ func (l *logReader) copy(ctx context.Context, w io.Writer, file string, pr *proc
 func (l *logReader) line(w io.Writer, b []byte, f *os.File) bool {
 	at := time.Now()
 	if fi, err := f.Stat(); err == nil {
-		at = fi.ModTime()
+		at = noLater(fi)
 	}
 	if at.Before(l.since) {
 		return true

@@ -42,7 +42,7 @@ func adoptProcess(w *waiter, dir string) *process {
 		return pr // it was never born
 	}
 	if fi, err := os.Stat(filepath.Join(dir, "super")); err == nil {
-		pr.started = fi.ModTime()
+		pr.started = noLater(fi)
 	}
 	pid, born := parseStat(line)
 	if done, err := w.watch(pid); err == nil {
@@ -53,6 +53,14 @@ func adoptProcess(w *waiter, dir string) *process {
 		}
 	}
 	return pr
+}
+
+// noLater is when a file was written; now at the latest, for the clock of files may be another.
+func noLater(fi os.FileInfo) time.Time {
+	if now := time.Now(); fi.ModTime().After(now) {
+		return now
+	}
+	return fi.ModTime()
 }
 
 // parseStat takes process ID and time of birth out of a line of /proc/PID/stat: fields 1 and 22,
@@ -119,7 +127,7 @@ func (pr *process) exit() (int, time.Time) {
 	}
 	at := time.Now()
 	if fi, err := os.Stat(file); err == nil && pr.cmd == nil {
-		at = fi.ModTime()
+		at = noLater(fi)
 	}
 	return code, at
 }
