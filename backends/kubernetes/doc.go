@@ -8,11 +8,21 @@
 // therefore read from the holder, also when its own pod is long gone.
 //
 // A role is an indexed Job with a headless Service; process i is the pod of index i, and its
-// address is known before it starts. Pods are watched by one informer a cluster. All objects of
-// a fleet belong to one ConfigMap: deleting that removes them.
+// address is known before it starts. Where the machines of a role are on different nodes, the pods
+// are made with a scheduling gate, and each gets the node of its process before the gate is taken
+// away: a Job's template is the same for all of its pods. The end of one process is not that of
+// the others, and none is started a second time (backoffLimitPerIndex 0, Kubernetes 1.29).
+//
+// Process 1 of a trial's container is the supervisor that package ssh uses as well. The arguments
+// of all processes stand in the Job, so that it shows what runs; secrets do not belong there. It
+// ends with 0 however the program ended: that is in its record, on the scratch volume.
+//
+// Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
+// ConfigMap: deleting that removes them.
 //
 // The [Launcher] does all of this for any cluster it gets a kubeconfig for; the provider of this
-// package is for clusters that stand already, and makes nothing but the objects above.
+// package is for clusters that stand already, and makes nothing but the objects above. A login
+// with the rules of testdata/role.json in one namespace is enough; who may read nodes learns more.
 package kubernetes
 
 // Config is the settings of a cloud of kind "kubernetes" in a testbed.
