@@ -79,7 +79,10 @@ func (s *Server) openKube(c *cluster, hosts []*host) (*kube, error) {
 			ClientAuth: tls.RequestClientCert, ClientCAs: k.pool}} // checked with each request: who is unknown gets a 401
 	k.bear()
 	k.work.Go(func() { _ = k.http.ServeTLS(k.listener, "", "") })
-	k.work.Go(k.loop)
+	k.work.Go(func() {
+		k.sweep()
+		k.loop()
+	})
 	k.nudge()
 	return k, nil
 }
@@ -141,6 +144,23 @@ func (k *kube) nudge() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
+	}
+}
+
+// sweep ends what is left of pods that were gone from the API when the program died.
+func (k *kube) sweep() {
+	for _, h := range k.hosts {
+		dir := filepath.Join(k.s.home(h.Server), podsFolder)
+		list, _ := os.ReadDir(dir)
+		for _, e := range list {
+			k.mu.Lock()
+			known := k.st.byUID[types.UID(e.Name())] != nil
+			k.mu.Unlock()
+			if !known {
+				p := &pod{k: k, dir: filepath.Join(dir, e.Name())}
+				p.purge()
+			}
+		}
 	}
 }
 

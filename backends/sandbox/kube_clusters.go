@@ -84,34 +84,45 @@ func (s *Server) Cluster(name string, nodes int) ([]byte, error) {
 // anything.
 func (s *Server) ClusterAs(name string, nodes int, user string, groups ...string) ([]byte, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil, errors.New("sandbox: closed")
 	}
 	c := s.clusterBy(name)
+	var err error
 	if c == nil {
-		var err error
-		if c, err = s.newCluster(name, templates[0], nodes); err != nil {
-			return nil, fmt.Errorf("sandbox: cluster %s: %w", name, err)
-		}
-		for _, id := range c.Servers {
-			v := s.st.Servers[id]
-			v.CPUs = s.cpusOf(v.Host, flavorBy(v.Flavor).VCPUs)
-			if err := s.give(v); err != nil {
-				return nil, fmt.Errorf("sandbox: cluster %s: %w", name, err)
-			}
-			v.Status, v.Task = "ACTIVE", ""
-		}
-		if err := s.complete(c); err != nil {
-			return nil, fmt.Errorf("sandbox: %w", err)
+		c, err = s.newCluster(name, templates[0], nodes)
+		if err == nil {
+			err = s.bootCluster(c)
 		}
 		s.save()
 	}
+	if err != nil {
+		s.mu.Unlock()
+		if c != nil {
+			s.removeCluster(c.ID)
+		}
+		return nil, fmt.Errorf("sandbox: cluster %s: %w", name, err)
+	}
+	defer s.mu.Unlock()
 	k := s.kubes[c.ID]
 	if k == nil {
 		return nil, fmt.Errorf("sandbox: cluster %s is not up: %s %s", name, c.Status, c.Reason)
 	}
 	return k.kubeconfig(user, groups...)
+}
+
+// bootCluster brings a new cluster up without delay. The caller holds s.mu.
+func (s *Server) bootCluster(c *cluster) error {
+	for _, id := range c.Servers {
+		v := s.st.Servers[id]
+		v.CPUs = s.cpusOf(v.Host, flavorBy(v.Flavor).VCPUs)
+		if err := s.give(v); err != nil {
+			return err
+		}
+		v.Status, v.Task = "ACTIVE", ""
+	}
+	return s.complete(c)
 }
 
 // RemoveCluster removes a cluster with its machines, and returns when they are gone.

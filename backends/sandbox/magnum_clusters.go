@@ -41,7 +41,7 @@ type cluster struct {
 
 // nodeName names node i, as Heat names servers of a cluster.
 func (c *cluster) nodeName(i int) string {
-	return fmt.Sprintf("%s-%s-node-%d", strings.ToLower(c.Name), strings.ReplaceAll(c.Stack, "-", "")[:12], i)
+	return fmt.Sprintf("%s-%s-node-%d", strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(c.Name)), strings.ReplaceAll(c.Stack, "-", "")[:12], i)
 }
 
 // takes is how many vCPUs of a host a server of a flavor takes.

@@ -86,7 +86,7 @@ func plan(root string, mounts []mount) ([]string, error) {
 	p.do("-t proc proc %s", root+"/proc")
 	p.bind("/dev", root+"/dev", false)
 	p.bind("/sys", root+"/sys", true)
-	if isFolder("/var/tmp") && !p.opened["/var"] && !slices.ContainsFunc(p.mounts, func(m mount) bool { return m.at == "/var" || below2(m.at, "/var/tmp") }) {
+	if isFolder("/var/tmp") && !p.opened["/var"] && !slices.ContainsFunc(p.mounts, func(m mount) bool { return m.at == "/var" || within(m.at, "/var/tmp") }) {
 		if err := os.MkdirAll(root+"/tmp/.var", 0o755); err != nil {
 			return nil, err
 		}
@@ -104,8 +104,8 @@ func plan(root string, mounts []mount) ([]string, error) {
 	return p.lines, nil
 }
 
-// below2 reports whether a path is dir or below it.
-func below2(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+// within reports whether a path is dir or below it.
+func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
 // resolve follows the links of as much of a path as exists here.
 func resolve(p string) string {
@@ -130,12 +130,12 @@ func (p *rootPlan) open(m mount) {
 		return // it covers what is there
 	}
 	for _, d := range freshFolders {
-		if below2(m.at, d) {
+		if within(m.at, d) {
 			return
 		}
 	}
 	for _, o := range p.mounts {
-		if o.at != m.at && below2(m.at, o.at) {
+		if o.at != m.at && within(m.at, o.at) {
 			return // its place is in another mount
 		}
 	}
