@@ -173,7 +173,7 @@ func (st *state) stage(c *cell, f *plan.Fleet) {
 		}
 	}
 	if d := c.data; d != nil {
-		p := plan.Dataset{Name: d.Name, Path: d.Path, Checksum: d.Checksum}
+		p := plan.Dataset{Name: d.Name, Path: d.Path, Checksum: d.Checksum, Bytes: d.Bytes}
 		if d.Generate != nil {
 			p.Images, p.Seed = d.Generate.Images, d.Generate.Seed
 		}

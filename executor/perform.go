@@ -175,7 +175,11 @@ func (j *job) stage(ctx context.Context, s *plan.Staging) (paths []string, files
 			var p string
 			var err error
 			if s.Dataset != nil {
-				p, err = j.dataset(ctx, i, s.Dataset)
+				var sum journal.FileSum
+				if p, sum, err = j.dataset(ctx, i, s.Dataset); err == nil && len(files) > 0 && files[0] != sum {
+					err = backends.Errorf(backends.Invalid, "dataset "+s.Name, "made differently here (%+v) and on machine %s (%+v)", sum, j.machines[0].Name, files[0])
+				}
+				files = []journal.FileSum{sum}
 			} else {
 				var f backends.File
 				if f, err = j.o.Files(s.File); err != nil {
@@ -221,34 +225,6 @@ func (j *job) refresh(ctx context.Context, out *outcome) error {
 	}
 	out.fresh = &fresh{j.machines, j.staged}
 	return nil
-}
-
-// Scripts that stage a dataset; they run on the machine and print what they found. What is made
-// lies beside the staged dlx that makes it, in a folder that every launcher keeps as long as the
-// machine. The second is also told what it should find, for whoever lists processes.
-const (
-	makeDataset = `d="$(dirname "$1")/data/$2-$3-$4"; [ -e "$d/done" ] || { rm -rf "$d" && mkdir -p "$d" && "$1" cnnbench --make_data="$d" --make_images="$3" --tf_random_seed="$4" >&2 && : > "$d/done"; } && cd "$d" && pwd`
-	sumDataset  = `cd "$1" && find . -type f | LC_ALL=C sort | while IFS= read -r f; do sha256sum "$f"; done | sha256sum | cut -d' ' -f1`
-)
-
-// dataset makes or checks a dataset on machine i and returns its folder there.
-func (j *job) dataset(ctx context.Context, i int, d *plan.Dataset) (string, error) {
-	if d.Images > 0 {
-		self := j.staged[selfStaging]
-		if len(self) <= i {
-			return "", backends.Errorf(backends.Internal, "dataset "+d.Name, "dlx itself is not staged")
-		}
-		out, err := j.helper(ctx, i, "make-"+d.Name, "sh", "-c", makeDataset, "sh", self[i], d.Name, fmt.Sprint(d.Images), fmt.Sprint(d.Seed))
-		return strings.TrimSpace(out), err
-	}
-	out, err := j.helper(ctx, i, "sum-"+d.Name, "sh", "-c", sumDataset, "sh", d.Path, d.Checksum)
-	if err != nil {
-		return "", err
-	}
-	if got := "sha256:" + strings.TrimSpace(out); got != d.Checksum {
-		return "", backends.Errorf(backends.Invalid, "dataset "+d.Name, "%s: checksum %s, declared %s", d.Path, got, d.Checksum)
-	}
-	return d.Path, nil
 }
 
 // selfStaging is the staging of dlx's own executable.

@@ -112,7 +112,7 @@ func (d *decoder) datasets(n *node) []Dataset {
 }
 
 func (d *decoder) dataset(ds *Dataset, n *node) {
-	d.unknown(n, "path", "checksum", "generate")
+	d.unknown(n, "path", "checksum", "bytes", "generate")
 	path, sum, gen := n.get("path"), n.get("checksum"), n.get("generate")
 	switch {
 	case path != nil && gen != nil:
@@ -131,6 +131,13 @@ func (d *decoder) dataset(ds *Dataset, n *node) {
 	}
 	if ds.Checksum = d.str(sum); sum != nil && sum.kind == stringKind && !checksum.MatchString(ds.Checksum) {
 		d.errorf(sum, "%s is no checksum; write sha256: and 64 hexadecimal digits", quote(ds.Checksum))
+	}
+	if size := n.get("bytes"); size != nil {
+		v, _ := d.whole(size, 1)
+		ds.Bytes = int64(v)
+		if gen != nil {
+			d.atLabel(size, "a generated dataset has the size that it has; remove it")
+		}
 	}
 	if gen != nil && d.isStruct(gen, "{images: 512, seed: 1}") {
 		d.unknown(gen, "images", "seed")

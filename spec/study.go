@@ -179,6 +179,7 @@ type Dataset struct {
 	Name     string
 	Path     string // where it lies on the machines; empty if Generate is set
 	Checksum string // "sha256:..." of the manifest; required with Path
+	Bytes    int64  // of all files; 0: not declared
 	Generate *Generate
 	Pos      diag.Pos
 }

@@ -181,6 +181,7 @@ type Dataset struct {
 	Name     string `json:"name"`
 	Path     string `json:"path,omitempty"`
 	Checksum string `json:"checksum,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`  // of all files of Path; 0: not declared
 	Images   int    `json:"images,omitempty"` // generated on the machine
 	Seed     int    `json:"seed,omitempty"`
 }

@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+"""Seeds the lab: `identity` (projects, users, catalog), `objects` (flavors, image, network), `wait N` (computes up)."""
+import io
+import os
+import sys
+import time
+
+import openstack
+
+A = os.environ['LAB_ADDR']
+WITH = os.environ.get('LAB_WITH', '').split()
+SVC = os.environ.get('LAB_SVC_PASSWORD', 'lab-service')
+USER = os.environ.get('LAB_USER_PASSWORD', 'lab-user')
+os.environ['OS_CLIENT_CONFIG_FILE'] = os.path.join(os.environ['LAB_DIR'], 'clouds.yaml')
+
+
+def retry(fn, seconds=90):
+    end = time.time() + seconds
+    while True:
+        try:
+            return fn()
+        except Exception:
+            if time.time() > end:
+                raise
+            time.sleep(0.3)
+
+
+c = retry(lambda: openstack.connect(cloud='lab-admin'))
+retry(c.authorize)
+
+
+def identity():
+    i = c.identity
+    roles = {r.name: r for r in i.roles()}
+    for name in ('service', 'heat_stack_owner', 'heat_stack_user', 'creator'):
+        if name not in roles:
+            roles[name] = i.create_role(name=name)
+    have = {p.name: p for p in i.projects()}
+    for name in ('service', 'lab', 'other'):
+        if name not in have:
+            have[name] = i.create_project(name=name, domain_id='default')
+    users = {u.name: u for u in i.users()}
+    for name, pw, project, rr in (('lab-service', SVC, 'service', ('admin', 'service')),
+                                  ('lab', USER, 'lab', ('member', 'reader')),
+                                  ('other', USER, 'other', ('member', 'reader')),
+                                  ('reader', USER, 'lab', ('reader',))):
+        u = users.get(name) or i.create_user(name=name, password=pw, domain_id='default', default_project_id=have[project].id)
+        for r in rr:
+            i.assign_project_role_to_user(have[project], u, roles[r])
+    catalog = [('glance', 'image', 9292, ''), ('nova', 'compute', 8774, '/v2.1'),
+               ('placement', 'placement', 8778, ''), ('neutron', 'network', 9696, '')]
+    if 'ironic' in WITH:
+        catalog.append(('ironic', 'baremetal', 6385, ''))
+    if 'magnum' in WITH:
+        catalog += [('magnum', 'container-infra', 9511, '/v1'), ('heat', 'orchestration', 8004, '/v1/%(tenant_id)s')]
+    have = {s.type for s in i.services()}
+    for name, typ, port, path in catalog:
+        if typ in have:
+            continue
+        s = i.create_service(name=name, type=typ)
+        for interface in ('public', 'internal', 'admin'):
+            i.create_endpoint(service_id=s.id, interface=interface, region_id='RegionOne', url='http://%s:%d%s' % (A, port, path))
+
+
+def objects():
+    have = {f.name for f in c.compute.flavors()}
+    for name, vcpus, ram, disk in (('lab.tiny', 1, 512, 1), ('lab.small', 2, 2048, 10), ('lab.large', 8, 16384, 40),
+                                   ('lab.impossible', 128, 16384, 10)):
+        if name not in have:
+            c.compute.create_flavor(name=name, vcpus=vcpus, ram=ram, disk=disk)
+    if not list(c.image.images(name='lab-image')):
+        c.create_image('lab-image', container_format='bare', disk_format='raw', visibility='public', wait=True,
+                       data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False)
+    lab = c.identity.find_project('lab')
+    if not c.network.find_network('lab-net', project_id=lab.id):
+        n = c.network.create_network(name='lab-net', project_id=lab.id)
+        c.network.create_subnet(name='lab-subnet', network_id=n.id, project_id=lab.id, ip_version=4, cidr='10.66.0.0/16',
+                                enable_dhcp=False)
+
+
+def ironic():
+    """Enrolls LAB_NODES bare metal nodes and makes them available."""
+    b = retry(lambda: c.baremetal)
+    retry(lambda: list(b.drivers()))
+    have = {n.name for n in b.nodes()}
+    for i in range(1, int(os.environ.get('LAB_NODES', '4')) + 1):
+        name = 'bm%d' % i
+        if name in have:
+            continue
+        n = b.create_node(name=name, driver='fake-hardware', resource_class='baremetal',
+                          properties={'cpus': 16, 'memory_mb': 65536, 'local_gb': 400, 'cpu_arch': 'x86_64'})
+        b.create_port(node_id=n.id, address='52:54:00:00:00:%02x' % i)
+        b.set_node_provision_state(n, 'manage', wait=True, timeout=60)
+        b.set_node_provision_state(n, 'provide', wait=True, timeout=60)
+        # A fake node is born with no power state; nova and ironic's allocations both skip such a node.
+        b.set_node_power_state(n, 'power off', wait=True, timeout=30)
+
+
+def ironic_objects():
+    if not c.compute.find_flavor('lab.metal'):
+        f = c.compute.create_flavor(name='lab.metal', vcpus=16, ram=65536, disk=400)
+        c.compute.create_flavor_extra_specs(f, {'resources:CUSTOM_BAREMETAL': '1', 'resources:VCPU': '0',
+                                                'resources:MEMORY_MB': '0', 'resources:DISK_GB': '0'})
+
+
+def magnum():
+    """The domain in which magnum keeps one user per cluster, and the admin of it."""
+    i = c.identity
+    roles = {r.name: r for r in i.roles()}
+    for domain, user in (('magnum', 'lab-magnum'), ('heat', 'lab-heat')):
+        d = i.find_domain(domain) or i.create_domain(name=domain)
+        u = next(iter(i.users(domain_id=d.id, name=user)), None) or i.create_user(name=user, password=SVC, domain_id=d.id)
+        i.assign_domain_role_to_user(d, u, roles['admin'])
+
+
+def magnum_objects():
+    for name, distro in (('lab-kube', 'lab'), ('lab-kube-heat', 'fedora-coreos')):
+        if not list(c.image.images(name=name)):
+            c.create_image(name, container_format='bare', disk_format='raw', visibility='public', wait=True,
+                           data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False, os_distro=distro)
+    if not c.network.find_network('lab-external'):
+        n = c.network.create_network(name='lab-external', is_router_external=True, is_shared=True)
+        c.network.create_subnet(name='lab-external', network_id=n.id, ip_version=4, cidr='203.0.113.0/24', enable_dhcp=False)
+
+
+def guests_objects():
+    d = os.path.join(os.environ['LAB_DIR'], 'data', 'guest')
+    ids = {}
+    for name, fmt, path in (('lab-guest-kernel', 'aki', 'vmlinuz'), ('lab-guest-initrd', 'ari', 'initrd.gz'), ('lab-guest', 'qcow2', 'disk.qcow2')):
+        have = list(c.image.images(name=name))
+        extra = {}
+        if name == 'lab-guest':
+            extra = {'kernel_id': ids['lab-guest-kernel'], 'ramdisk_id': ids['lab-guest-initrd'], 'hw_rng_model': 'virtio',
+                     'os_command_line': 'console=ttyS0 quiet panic=5'}
+        with open(os.path.join(d, path), 'rb') as f:
+            ids[name] = (have[0] if have else c.create_image(
+                name, disk_format=fmt, container_format=fmt if fmt in ('aki', 'ari') else 'bare', visibility='public', wait=True,
+                data=f, allow_duplicates=True, use_import=False, **extra)).id
+    if not c.compute.find_flavor('lab.guest'):
+        f = c.compute.create_flavor(name='lab.guest', vcpus=1, ram=256, disk=1)
+        c.compute.create_flavor_extra_specs(f, {'hw_rng:allowed': 'True'})
+    lab = c.identity.find_project('lab')
+    if not c.network.find_network('lab-guests'):
+        n = c.network.create_network(name='lab-guests', project_id=lab.id, provider_network_type='flat', provider_physical_network='guests')
+        c.network.create_subnet(name='lab-guests', network_id=n.id, project_id=lab.id, ip_version=4, enable_dhcp=False,
+                                cidr=os.environ.get('LAB_GUEST_NET', '10.77.0.0/24'), gateway_ip=os.environ.get('LAB_GUEST_GW', '10.77.0.1'))
+    # Real machines have a zone of their own; a request that names no zone goes to the fake hosts.
+    agg = c.compute.find_aggregate('guests') or c.compute.create_aggregate(name='guests', availability_zone='guests')
+
+    def add():
+        if 'qemu1' not in (c.compute.get_aggregate(agg).hosts or []):
+            c.compute.add_host_to_aggregate(agg, 'qemu1')
+    retry(add)
+
+
+def wait(n):
+    end = time.time() + 120
+    while time.time() < end:
+        up = [s for s in c.compute.services(binary='nova-compute') if s.state == 'up']
+        hv = list(c.compute.hypervisors())
+        if len(up) >= n and len(hv) >= n:
+            return
+        time.sleep(0.5)
+    sys.exit('only %d nova-compute up, %d hypervisors' % (len(up), len(hv)))
+
+
+if sys.argv[1] == 'wait':
+    wait(int(sys.argv[2]))
+else:
+    globals()[sys.argv[1]]()
