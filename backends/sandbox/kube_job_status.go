@@ -201,6 +201,9 @@ func podReady(p *corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue })
 }
 
+// maxIndexes is how many completions an indexed Job has at most.
+const maxIndexes = 100000
+
 // parseIndexes reads "0-2,5".
 func parseIndexes(s string) map[int]bool {
 	out := map[int]bool{}
@@ -214,7 +217,7 @@ func parseIndexes(s string) map[int]bool {
 		if isRange {
 			last, _ = strconv.Atoi(b)
 		}
-		for i := first; i <= last; i++ {
+		for i := first; i <= min(last, maxIndexes); i++ {
 			out[i] = true
 		}
 	}
