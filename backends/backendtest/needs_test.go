@@ -13,7 +13,8 @@ func TestAnAbsenceIsDeclaredOnlyWhereItIsReal(t *testing.T) {
 	none := &Bed{Backend: &backends.Backend{}}
 	all := &Bed{
 		Backend: &backends.Backend{Launchers: map[string]backends.Launcher{"ssh": struct{ backends.Launcher }{}}},
-		Bad:     map[string]json.RawMessage{"nosuch": nil}, Programs: true, Secrets: []string{"x"},
+		Bad:     map[string]json.RawMessage{"nosuch": nil}, Programs: true, Secrets: []string{"x"}, Hosts: 2, Peers: true,
+		Program: func(Program) []string { return nil },
 		Reopen: func() *backends.Backend { return nil }, Fail: func(string, string) {}, Quota: func(int) {},
 		Refuse: func(int, int, int) {}, HangUp: func() {}, Drop: func() {}, Revoke: func() {},
 	}
