@@ -43,7 +43,7 @@ func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, er
 	if c.Hosts < 0 || c.CPUsPerHost < 0 || c.GPUsPerHost < 0 {
 		return nil, backends.Errorf(backends.Config, op, "hosts, cpusPerHost and gpusPerHost may not be negative")
 	}
-	s, err := sandbox.Start(ctx, sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, BuildTime: sandboxBuild, Log: o.Log})
+	s, err := sandbox.Start(ctx, sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, Kube: sandbox.KubeConfig{GPUs: c.GPUsPerHost}, BuildTime: sandboxBuild, Log: o.Log})
 	if err != nil {
 		return nil, &backends.Error{Class: backends.Internal, Op: op, Err: err}
 	}

@@ -229,8 +229,11 @@ func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
 			}
 			done = false
 			t := troubleOf(p, c.warningsOf(string(p.UID)))
-			if t == nil {
+			switch {
+			case t == nil:
 				t = &trouble{class: backends.Infra, words: "pod " + s.holder + " does not run: " + phaseOf(p), after: c.opt.Boot}
+			case s.at.Hosts == backends.DifferentHosts && fewerNodes(t.words, len(f.spots)):
+				t.after = mending // the nodes of a new cluster join one by one
 			}
 			key := s.holder + t.words[:min(20, len(t.words))]
 			if first[key].IsZero() {

@@ -93,6 +93,14 @@ func unschedulable(message string) *trouble {
 	return t
 }
 
+// fewerNodes reports whether a scheduler looked at fewer nodes than are wanted: "0/2 nodes are
+// available: ...".
+func fewerNodes(words string, wanted int) bool {
+	var n int
+	_, err := fmt.Sscanf(words, "Unschedulable: 0/%d nodes", &n)
+	return err == nil && n < wanted
+}
+
 // waiting judges why a container is not up. A holder is started again when it fails, so that the
 // reason of the last end counts as well.
 func waiting(s corev1.ContainerStatus) *trouble {

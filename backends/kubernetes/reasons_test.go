@@ -122,3 +122,15 @@ func TestHowAPodWithoutARecordEnded(t *testing.T) {
 		}
 	}
 }
+
+func TestFewerNodesThanWantedMayStillJoin(t *testing.T) {
+	for words, want := range map[string]bool{
+		"Unschedulable: 0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules": true,
+		"Unschedulable: 0/3 nodes are available: 3 Insufficient cpu":                             false,
+		"ErrImagePull: 0/2 nodes": false,
+	} {
+		if got := fewerNodes(words, 3); got != want {
+			t.Errorf("%s: got %v", words, got)
+		}
+	}
+}
