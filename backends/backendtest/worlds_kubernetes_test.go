@@ -28,6 +28,16 @@ import (
 
 const noLogin = "a kubeconfig's certificate and token are not renewed"
 
+// withoutInPods is what pods of the sandbox are without on this computer.
+func withoutInPods(t *testing.T) map[backendtest.Need]string {
+	t.Helper()
+	out := map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"}
+	if err := sandbox.TryNamespaces(t.TempDir()); err != nil {
+		out[backendtest.Peers] = "without namespaces pods have no /etc/hosts of their own: " + err.Error()
+	}
+	return out
+}
+
 // The same client code and the same cluster, once without sockets and with a slow API, once over
 // loopback.
 
@@ -35,7 +45,7 @@ func TestKubernetesVirtual(t *testing.T) {
 	t.Parallel()
 	backendtest.Run(t, backendtest.World{
 		Name: "kubernetes/virtual", Virtual: true,
-		Without: map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"},
+		Without: withoutInPods(t),
 		New: func(t *testing.T) *backendtest.Bed {
 			w := &kubeWorld{t: t, net: &pipenet.Network{}}
 			w.cfg = sandbox.Config{State: t.TempDir(), Latency: 2 * time.Second, Port: 22, Listen: w.net.Listen, Kube: sandbox.KubeConfig{Pace: 5 * time.Second}}
@@ -48,7 +58,7 @@ func TestKubernetesLoopback(t *testing.T) {
 	t.Parallel()
 	backendtest.Run(t, backendtest.World{
 		Name:    "kubernetes/loopback",
-		Without: map[backendtest.Need]string{backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH"},
+		Without: withoutInPods(t),
 		New: func(t *testing.T) *backendtest.Bed {
 			w := &kubeWorld{t: t, cfg: sandbox.Config{State: t.TempDir()}}
 			return w.bed()
@@ -83,7 +93,7 @@ func (w *kubeWorld) bed() *backendtest.Bed {
 		w.cfg.Faults.Fail(create, status, string(body), times, header...)
 	}
 	return &backendtest.Bed{
-		Backend: w.backend, Spec: json.RawMessage(pod), Machine: "pod", Program: backendtest.Shell, Programs: true, Hosts: 2, Peers: netcat(),
+		Backend: w.backend, Spec: json.RawMessage(pod), Machine: "pod", Program: backendtest.Shell, Programs: true, Hosts: 2, Peers: netcat() && sandbox.TryNamespaces(w.t.TempDir()) == nil,
 		Bad: map[string]json.RawMessage{
 			"nosuch-image": json.RawMessage(`{"image": "nosuch-image"}`),
 			"nosuch-field": json.RawMessage(`{"image": "sandbox", "nosuch-field": 1}`),
@@ -131,7 +141,7 @@ func (w *kubeWorld) open() {
 	if err != nil {
 		w.t.Fatal(errors.Join(err, s.Close()))
 	}
-	o := kubernetes.Options{Dial: dial, Log: w.t.Logf}
+	o := kubernetes.Options{Dial: dial, Mend: 5 * time.Second, Log: w.t.Logf}
 	if w.net != nil { // hours of the virtual clock are seconds of the processes'
 		o.Patience, o.Boot = time.Hour, 24*time.Hour
 	}
@@ -215,7 +225,7 @@ func realCluster(t *testing.T) *backendtest.Bed {
 	}
 	wires := &wires{conns: map[net.Conn]bool{}}
 	open := func() *backends.Backend {
-		b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Dial: wires.dial, Log: t.Logf})
+		b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Dial: wires.dial, Mend: 10 * time.Second, Log: t.Logf})
 		if err != nil {
 			t.Fatal(err)
 		}

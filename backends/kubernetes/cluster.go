@@ -98,6 +98,14 @@ func (c *cluster) await(ctx context.Context, op string, look func() (done bool, 
 	}
 }
 
+// lasts says how long a trouble may last before it is a failure.
+func (c *cluster) lasts(t *trouble) time.Duration {
+	if t.after == mending {
+		return c.opt.Mend
+	}
+	return t.after
+}
+
 // warningsOf gives the warnings about an object, oldest first not promised.
 func (c *cluster) warningsOf(uid string) []*corev1.Event {
 	return c.events.all(func(e *corev1.Event) bool { return string(e.InvolvedObject.UID) == uid })

@@ -27,6 +27,11 @@ type Options struct {
 	// it cannot. 0: 20 minutes, in which 20 GB of image come over a slow registry.
 	Boot time.Duration
 
+	// Mend is how long a trouble may last that often passes by itself: a mount that fails, a
+	// registry that is busy, a new cluster whose nodes join one by one. 0: three minutes, for
+	// kubelet tries again with pauses of up to two.
+	Mend time.Duration
+
 	// Log tells the curious what happens; may be nil.
 	Log func(format string, args ...any)
 }
@@ -51,6 +56,9 @@ func New(o Options) *Launcher {
 	}
 	if o.Boot == 0 {
 		o.Boot = 20 * time.Minute
+	}
+	if o.Mend == 0 {
+		o.Mend = mending
 	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}

@@ -239,7 +239,7 @@ func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
 			if first[key].IsZero() {
 				first[key] = time.Now()
 			}
-			left := t.after - time.Since(first[key])
+			left := c.lasts(t) - time.Since(first[key])
 			if left <= 0 {
 				return false, 0, t.err(op)
 			}

@@ -24,7 +24,8 @@ func (t *trouble) err(op string) error { return backends.Errorf(t.class, op, "%s
 const (
 	// settle: the scheduler learns of the end of pods a moment after everybody else.
 	settle = 3 * time.Second
-	// mending: kubelet tries mounts and sandboxes again, with pauses of up to two minutes.
+	// mending: kubelet tries mounts and sandboxes again, with pauses of up to two minutes. It
+	// stands for Options.Mend.
 	mending = 3 * time.Minute
 )
 

@@ -178,7 +178,7 @@ func (st *starting) awaitPods(ctx context.Context) error {
 			if first[key].IsZero() {
 				first[key] = time.Now()
 			}
-			left := t.after - time.Since(first[key])
+			left := c.lasts(t) - time.Since(first[key])
 			if left <= 0 {
 				return false, 0, t.err(op)
 			}
