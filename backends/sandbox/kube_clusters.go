@@ -30,6 +30,10 @@ func (c *KubeConfig) fill() {
 	c.GPUs = max(c.GPUs, 0)
 }
 
+// TryNamespaces says why pods get no namespaces of their own on this computer, and nil where they
+// do. It needs an empty folder.
+func TryNamespaces(dir string) error { return tryNamespaces(dir) }
+
 // prepareKubes makes ready what clusters share.
 func (s *Server) prepareKubes() {
 	s.ends = &waiter{pace: s.cfg.Kube.Pace, waits: map[int]chan struct{}{}}
