@@ -2,7 +2,6 @@ package kubernetes_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,11 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/kubernetes"
 	"dlx.dev/dlx/backends/sandbox"
 )
 
@@ -72,166 +67,6 @@ func TestCluster(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A login for one namespace that is there is enough, and one that may do less is told what it
-// lacks. The rules are those of the package's documentation.
-func TestRole(t *testing.T) {
-	path := os.Getenv("DLX_TEST_KUBECONFIG")
-	if path == "" {
-		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
-		}
-		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
-	}
-	kubeconfig, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules, err := os.ReadFile("testdata/role.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := newBed(t, kubeconfig, podOfTests())
-	ns := "dlx-role-" + admin.run
-	admin.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
-	defer admin.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
-	at := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + ns
-	admin.api(http.MethodPost, at+"/roles", string(rules))
-	admin.api(http.MethodPost, at+"/rolebindings", `{"metadata": {"name": "dlx"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "dlx"},
-		"subjects": [{"kind": "User", "name": "bench", "apiGroup": "rbac.authorization.k8s.io"}]}`)
-	as := func(user string) []byte {
-		cfg, err := clientcmd.Load(kubeconfig)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, u := range cfg.AuthInfos {
-			u.Impersonate = user
-		}
-		text, err := clientcmd.Write(*cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
-	b := newBedIn(t, as("bench"), ns, admin.spec)
-	m := b.fleet("f", 1)[0]
-	if m.Host == "" || m.Facts["node.kubelet"] != "" {
-		t.Errorf("got host %q, facts %v", m.Host, m.Facts)
-	}
-	if err := b.l.Start(t.Context(), backends.Single(m, backends.Process{ID: "p", CPUs: 1, Args: shell("exit 3")})); err != nil {
-		t.Fatal(err)
-	}
-	if e, err := b.l.Wait(t.Context(), m, "p-0"); err != nil || e.Code != 3 {
-		t.Errorf("got %+v, %v", e, err)
-	}
-	if err := b.Release(t.Context(), backends.Owner{Run: b.run}, &b.book); err != nil {
-		t.Error(err)
-	}
-	x, err := kubernetes.NewBackend(as("stranger"), ns, kubernetes.Options{Log: t.Logf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close(t.Context())
-	_, err = x.Provision(t.Context(), backends.FleetRequest{Owner: backends.Owner{Run: "r", Fleet: "f"}, Ledger: &book{state: map[string]string{}},
-		Machines: []backends.MachineRequest{{Name: "m0", Spec: json.RawMessage(admin.spec)}}})
-	if backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), `User "stranger" cannot get resource "configmaps"`) {
-		t.Errorf("got %s: %v", backends.ClassOf(err), err)
-	}
-}
-
-func podOfTests() string {
-	if spec := os.Getenv("DLX_TEST_POD"); spec != "" {
-		return spec
-	}
-	return `{"image": "busybox"}`
-}
-
-// bed is a provider and its launcher, without a namespace of its own.
-type bed struct {
-	*backends.Backend
-	t          *testing.T
-	l          backends.Launcher
-	kubeconfig []byte
-	spec       string
-	run        string
-	book       book
-}
-
-func newBed(t *testing.T, kubeconfig []byte, spec string) *bed {
-	t.Helper()
-	return newBedIn(t, kubeconfig, "", spec)
-}
-
-func newBedIn(t *testing.T, kubeconfig []byte, ns, spec string) *bed {
-	t.Helper()
-	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: t.Logf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &bed{Backend: b, t: t, l: b.Launchers["kubernetes"], kubeconfig: kubeconfig, spec: spec, run: fmt.Sprintf("t%d", time.Now().UnixNano()), book: book{state: map[string]string{}}}
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		if err := b.Release(ctx, backends.Owner{Run: x.run}, &x.book); err != nil {
-			t.Errorf("release: %v", err)
-		}
-		for what, state := range x.book.state {
-			if state != "gone" {
-				t.Errorf("the ledger holds %s as %s", what, state)
-			}
-		}
-		if err := b.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return x
-}
-
-// fleet provisions machines.
-func (b *bed) fleet(name string, machines int) []backends.Machine {
-	b.t.Helper()
-	r := backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: name}, Ledger: &b.book}
-	for i := range machines {
-		r.Machines = append(r.Machines, backends.MachineRequest{Name: fmt.Sprint("m", i), Spec: json.RawMessage(b.spec)})
-	}
-	ms, err := b.Provision(b.t.Context(), r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return ms
-}
-
-// api sends a request as the cluster's administrator.
-func (b *bed) api(method, path, body string) string {
-	b.t.Helper()
-	cfg, err := clientcmd.RESTConfigFromKubeConfig(b.kubeconfig)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(b.t.Context(), method, cfg.Host+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode >= 300 {
-		b.t.Fatalf("%s %s: %s %v %s", method, path, resp.Status, err, text)
-	}
-	return string(text)
-}
-
-func shell(script string, more ...string) []string {
-	return append([]string{"/bin/sh", "-c", script, "program"}, more...)
 }
 
 func takenCPUs(t *testing.T, b *bed) {
@@ -413,29 +248,4 @@ func wideGroup(t *testing.T, b *bed) {
 		r.Close()
 	}
 	t.Logf("all over after %v", time.Since(began))
-}
-
-// book is a ledger that remembers.
-type book struct {
-	mu    sync.Mutex
-	state map[string]string
-}
-
-func (l *book) note(o backends.Object, state string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state[o.Kind+" "+o.Name] = state
-	return nil
-}
-
-func (l *book) Intend(_ context.Context, _ backends.Owner, o backends.Object) error {
-	return l.note(o, "intended")
-}
-
-func (l *book) Made(_ context.Context, _ backends.Owner, o backends.Object) error {
-	return l.note(o, "made")
-}
-
-func (l *book) Gone(_ context.Context, _ backends.Owner, o backends.Object) error {
-	return l.note(o, "gone")
 }

@@ -1,0 +1,139 @@
+package kubernetes_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/kubernetes"
+)
+
+func podOfTests() string {
+	if spec := os.Getenv("DLX_TEST_POD"); spec != "" {
+		return spec
+	}
+	return `{"image": "busybox"}`
+}
+
+// bed is a provider and its launcher, without a namespace of its own.
+type bed struct {
+	*backends.Backend
+	t          *testing.T
+	l          backends.Launcher
+	kubeconfig []byte
+	spec       string
+	run        string
+	book       book
+}
+
+func newBed(t *testing.T, kubeconfig []byte, spec string) *bed {
+	t.Helper()
+	return newBedIn(t, kubeconfig, "", spec)
+}
+
+func newBedIn(t *testing.T, kubeconfig []byte, ns, spec string) *bed {
+	t.Helper()
+	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &bed{Backend: b, t: t, l: b.Launchers["kubernetes"], kubeconfig: kubeconfig, spec: spec, run: fmt.Sprintf("t%d", time.Now().UnixNano()), book: book{state: map[string]string{}}}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := b.Release(ctx, backends.Owner{Run: x.run}, &x.book); err != nil {
+			t.Errorf("release: %v", err)
+		}
+		for what, state := range x.book.state {
+			if state != "gone" {
+				t.Errorf("the ledger holds %s as %s", what, state)
+			}
+		}
+		if err := b.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return x
+}
+
+// fleet provisions machines.
+func (b *bed) fleet(name string, machines int) []backends.Machine {
+	b.t.Helper()
+	r := backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: name}, Ledger: &b.book}
+	for i := range machines {
+		r.Machines = append(r.Machines, backends.MachineRequest{Name: fmt.Sprint("m", i), Spec: json.RawMessage(b.spec)})
+	}
+	ms, err := b.Provision(b.t.Context(), r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return ms
+}
+
+// api sends a request as the cluster's administrator.
+func (b *bed) api(method, path, body string) string {
+	b.t.Helper()
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(b.kubeconfig)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, cfg.Host+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode >= 300 {
+		b.t.Fatalf("%s %s: %s %v %s", method, path, resp.Status, err, text)
+	}
+	return string(text)
+}
+
+func shell(script string, more ...string) []string {
+	return append([]string{"/bin/sh", "-c", script, "program"}, more...)
+}
+
+// book is a ledger that remembers.
+type book struct {
+	mu    sync.Mutex
+	state map[string]string
+}
+
+func (l *book) note(o backends.Object, state string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state[o.Kind+" "+o.Name] = state
+	return nil
+}
+
+func (l *book) Intend(_ context.Context, _ backends.Owner, o backends.Object) error {
+	return l.note(o, "intended")
+}
+
+func (l *book) Made(_ context.Context, _ backends.Owner, o backends.Object) error {
+	return l.note(o, "made")
+}
+
+func (l *book) Gone(_ context.Context, _ backends.Owner, o backends.Object) error {
+	return l.note(o, "gone")
+}
