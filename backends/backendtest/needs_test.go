@@ -15,7 +15,7 @@ func TestAnAbsenceIsDeclaredOnlyWhereItIsReal(t *testing.T) {
 		Backend: &backends.Backend{Launchers: map[string]backends.Launcher{"ssh": struct{ backends.Launcher }{}}},
 		Bad:     map[string]json.RawMessage{"nosuch": nil}, Programs: true, Secrets: []string{"x"}, Hosts: 2, Peers: true,
 		Program: func(Program) []string { return nil },
-		Reopen: func() *backends.Backend { return nil }, Fail: func(string, string) {}, Quota: func(int) {},
+		Reopen:  func() *backends.Backend { return nil }, Fail: func(string, string) {}, Quota: func(int) {},
 		Refuse: func(int, int, int) {}, HangUp: func() {}, Drop: func() {}, Revoke: func() {},
 	}
 	for n := range has {

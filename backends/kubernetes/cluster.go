@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/gates"
 	"dlx.dev/dlx/backends/internal/supervisor"
 )
 
@@ -25,7 +26,7 @@ type cluster struct {
 	ns  string
 	opt Options
 
-	making *gates // the launcher's
+	making *gates.Gates // the launcher's
 
 	bell   bell
 	pods   *mirror[*corev1.Pod]
@@ -36,13 +37,13 @@ type cluster struct {
 	mu       sync.Mutex
 	capacity map[string]corev1.ResourceList // by node, what it can give; nil: it may not be read
 	staged   map[string]string              // by holder's UID, checksum, name and mode: the path
-	staging  gates                          // by the same: sends under way
+	staging  gates.Gates                    // by the same: sends under way
 }
 
 // errClosed ends what goes on when the launcher is closed.
 var errClosed = errors.New("the launcher is closed")
 
-func newCluster(ctx context.Context, api *client, ns string, making *gates, o Options) *cluster {
+func newCluster(ctx context.Context, api *client, ns string, making *gates.Gates, o Options) *cluster {
 	alive, end := context.WithCancelCause(quiet(context.WithoutCancel(ctx), o.Log))
 	c := &cluster{client: api, ns: ns, opt: o, making: making, end: func() { end(errClosed) }, capacity: map[string]corev1.ResourceList{}, staged: map[string]string{}}
 	c.pods = &mirror[*corev1.Pod]{bell: &c.bell, objs: map[string]*corev1.Pod{}}

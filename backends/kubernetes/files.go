@@ -200,7 +200,7 @@ func (l *Launcher) Stage(ctx context.Context, m backends.Machine, f backends.Fil
 	}
 	octal := strconv.FormatUint(uint64(mode), 8)
 	key := strings.Join([]string{m.ID, f.SHA256, f.Name, octal}, " ")
-	leave, err := c.staging.enter(ctx, m.ID+f.SHA256+f.Name)
+	leave, err := c.staging.Enter(ctx, m.ID+f.SHA256+f.Name)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/gates"
 )
 
 // Options set how a Launcher works. The zero value is right for clusters on a network.
@@ -44,7 +45,7 @@ type Launcher struct {
 	mu       sync.Mutex
 	clusters map[string]*cluster
 	closed   bool
-	making   gates // by namespace, run and fleet: requests under way, which a release waits for; by namespace: it is made or removed
+	making   gates.Gates // by namespace, run and fleet: requests under way, which a release waits for; by namespace: it is made or removed
 }
 
 var _ backends.Launcher = (*Launcher)(nil)

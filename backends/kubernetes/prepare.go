@@ -61,7 +61,7 @@ func (l *Launcher) prepare(ctx context.Context, f *fleet) ([]backends.Machine, e
 	}
 	// Requests that are under way have arrived or not when ctx ends, and a release has to know:
 	// it waits for the gate.
-	leave, err := l.making.enter(ctx, f.ns+" "+f.owner.Run+" "+f.owner.Fleet)
+	leave, err := l.making.Enter(ctx, f.ns+" "+f.owner.Run+" "+f.owner.Fleet)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
@@ -121,7 +121,7 @@ func (c *cluster) makeFleet(ctx, stop context.Context, f *fleet) error {
 // makeOwner makes the namespace and what all else belongs to, as one step: from then on a release
 // of another fleet leaves the namespace alone.
 func (c *cluster) makeOwner(ctx, stop context.Context, f *fleet, owner *corev1.ConfigMap) error {
-	leave, err := c.making.enter(ctx, f.ns)
+	leave, err := c.making.Enter(ctx, f.ns)
 	if err != nil {
 		return fmt.Errorf("namespace %s: %w", f.ns, err)
 	}

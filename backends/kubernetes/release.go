@@ -85,9 +85,9 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 	}
 	ctx = quiet(ctx, c.log)
 	// Requests under way come first: what they make has to be seen.
-	for _, name := range p.l.making.names() {
+	for _, name := range p.l.making.Names() {
 		if words := strings.Fields(name); len(words) == 3 && words[0] == c.ns && words[1] == o.Run && (o.Fleet == "" || o.Fleet == words[2]) {
-			leave, err := p.l.making.enter(ctx, name)
+			leave, err := p.l.making.Enter(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 	if err := c.removeFleets(ctx, o, all, l); err != nil {
 		return err
 	}
-	leave, err := p.l.making.enter(ctx, c.ns)
+	leave, err := p.l.making.Enter(ctx, c.ns)
 	if err != nil {
 		return err
 	}

@@ -77,12 +77,12 @@ func (o *provider) setPaired(run string, there bool) {
 
 // releaseKeypair removes the run's keypair when nothing of the run is left, here or in the cloud.
 func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Ledger) error {
-	leave, err := o.keys.enter(ctx, run)
+	leave, err := o.keys.Enter(ctx, run)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	for _, name := range o.making.names() {
+	for _, name := range o.making.Names() {
 		if r, _, _ := strings.Cut(name, " "); r == run {
 			return nil // the release of that fleet will do it
 		}

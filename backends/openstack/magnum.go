@@ -187,7 +187,7 @@ func (o *provider) makeCluster(ctx, stop context.Context, f *fleet) error {
 	if err != nil {
 		return backends.Errorf(backends.Internal, op, "%w", err)
 	}
-	leave, err := o.keys.enter(stop, f.Owner.Run)
+	leave, err := o.keys.Enter(stop, f.Owner.Run)
 	if err != nil {
 		return err
 	}

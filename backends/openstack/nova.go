@@ -140,7 +140,7 @@ const atOnce = 8
 
 // makeServers asks for the servers of a fleet that are not there yet.
 func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job) error {
-	leave, err := o.keys.enter(stop, f.Owner.Run)
+	leave, err := o.keys.Enter(stop, f.Owner.Run)
 	if err != nil {
 		return err
 	}
@@ -214,6 +214,8 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job, hint server
 		// Somebody removed the keypair under us; the next Provision makes it again.
 		o.setPaired(f.Owner.Run, false)
 		return &backends.Error{Class: backends.Infra, Op: op, Err: err}
+	case j.spec.Zone != "" && strings.Contains(err.Error(), "availability zone is not available"):
+		return backends.Errorf(backends.Config, op, "zone %q: %w", j.spec.Zone, err) // Nova does not name it
 	default:
 		return err
 	}

@@ -87,34 +87,3 @@ func TestWaitingEnds(t *testing.T) {
 		p.done.Wait()
 	})
 }
-
-func TestGatesTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g gates
-		leave, err := g.enter(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := g.enter(t.Context(), "b")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := g.enter(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		leave()
-		if leave, err = g.enter(t.Context(), "a"); err != nil {
-			t.Errorf("got %v", err)
-		}
-		if got := g.names(); len(got) != 1 || got[0] != "a" {
-			t.Errorf("got %v", got)
-		}
-		leave()
-		if got := g.names(); len(got) != 0 {
-			t.Errorf("got %v", got)
-		}
-	})
-}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/gates"
 	"dlx.dev/dlx/backends/ssh"
 )
 
@@ -28,8 +29,8 @@ type provider struct {
 	metal   *poller[metalView]
 	coes    *poller[map[string]*clusterView]
 
-	making gates // by "run fleet": requests under way, which Release waits for
-	keys   gates // by run: one at a time makes or removes the keypair
+	making gates.Gates // by "run fleet": requests under way, which Release waits for
+	keys   gates.Gates // by run: one at a time makes or removes the keypair
 
 	mu     sync.Mutex
 	logins map[string]*key // by run; only so that the same bytes come back, which are salted
@@ -133,7 +134,7 @@ func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 	if err != nil {
 		return nil, err
 	}
-	leave, err := o.making.enter(ctx, gateName(req.Owner))
+	leave, err := o.making.Enter(ctx, gateName(req.Owner))
 	if err != nil {
 		return nil, err
 	}
@@ -314,9 +315,9 @@ func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends
 		return backends.Errorf(backends.Internal, "release", "%w", err)
 	}
 	// Requests under way come first: what they make has to be seen.
-	for _, name := range o.making.names() {
+	for _, name := range o.making.Names() {
 		if run, fleet, _ := strings.Cut(name, " "); run == owner.Run && (owner.Fleet == "" || owner.Fleet == fleet) {
-			leave, err := o.making.enter(ctx, name)
+			leave, err := o.making.Enter(ctx, name)
 			if err != nil {
 				return err
 			}

@@ -1,12 +1,13 @@
-package kubernetes
+// Package gates is locks by name, which waiting for ends with a context.
+package gates
 
 import (
 	"context"
 	"sync"
 )
 
-// gates are locks by name, which waiting for ends with a context. The zero value is ready.
-type gates struct {
+// Gates are locks by name, which waiting for ends with a context. The zero value is ready.
+type Gates struct {
 	mu   sync.Mutex
 	held map[string]*gate
 }
@@ -16,8 +17,8 @@ type gate struct {
 	users int
 }
 
-// enter waits for its turn and gives the function that ends it.
-func (g *gates) enter(ctx context.Context, name string) (leave func(), err error) {
+// Enter waits for its turn and gives the function that ends it.
+func (g *Gates) Enter(ctx context.Context, name string) (leave func(), err error) {
 	g.mu.Lock()
 	if g.held == nil {
 		g.held = map[string]*gate{}
@@ -45,8 +46,8 @@ func (g *gates) enter(ctx context.Context, name string) (leave func(), err error
 	}
 }
 
-// names lists the gates that somebody holds or waits for.
-func (g *gates) names() []string {
+// Names lists the gates that somebody holds or waits for.
+func (g *Gates) Names() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []string
