@@ -20,6 +20,11 @@ type Group struct {
 	CPUs      int               // whole CPUs a process may use; 0: all of the machine
 	GPUs      int               // a process
 	MemoryMiB int               // a process; 0: no limit
+
+	// The first CPU and GPU of process i, counted from 0 among those of its machine; nil: 0. Those
+	// before are other processes' of the trial, so that no two have the same. A cluster hands out
+	// its own.
+	FirstCPU, FirstGPU []int
 }
 
 // A Process is one process of a [Group], with the fields of its group.
@@ -31,6 +36,8 @@ type Process struct {
 	CPUs      int
 	GPUs      int
 	MemoryMiB int
+
+	FirstCPU, FirstGPU int
 }
 
 // ProcessID is the name of process i of a group: its folder, and what Wait, Stop and Open take.
@@ -38,17 +45,24 @@ func ProcessID(group string, i int) string { return group + "-" + strconv.Itoa(i
 
 // Process is process i of the group.
 func (g *Group) Process(i int) Process {
-	return Process{
+	p := Process{
 		ID: ProcessID(g.ID, i), Args: g.Args[i], Env: g.Env, Timeout: g.Timeout,
 		CPUs: g.CPUs, GPUs: g.GPUs, MemoryMiB: g.MemoryMiB,
 	}
+	if g.FirstCPU != nil {
+		p.FirstCPU = g.FirstCPU[i]
+	}
+	if g.FirstGPU != nil {
+		p.FirstGPU = g.FirstGPU[i]
+	}
+	return p
 }
 
 // Single is a group of one process on m. p.ID names the group, so that the process is p.ID-0.
 func Single(m Machine, p Process) Group {
 	return Group{
 		ID: p.ID, Machines: []Machine{m}, Args: [][]string{p.Args}, Env: p.Env, Timeout: p.Timeout,
-		CPUs: p.CPUs, GPUs: p.GPUs, MemoryMiB: p.MemoryMiB,
+		CPUs: p.CPUs, GPUs: p.GPUs, MemoryMiB: p.MemoryMiB, FirstCPU: []int{p.FirstCPU}, FirstGPU: []int{p.FirstGPU},
 	}
 }
 
@@ -62,6 +76,10 @@ func (g *Group) Check() error {
 		return bad("no ID")
 	case len(g.Machines) == 0 || len(g.Machines) != len(g.Args):
 		return bad("%d machines and arguments for %d processes", len(g.Machines), len(g.Args))
+	case g.FirstCPU != nil && len(g.FirstCPU) != len(g.Args) || g.FirstGPU != nil && len(g.FirstGPU) != len(g.Args):
+		return bad("first CPUs and GPUs of %d and %d processes, for %d", len(g.FirstCPU), len(g.FirstGPU), len(g.Args))
+	case slices.ContainsFunc(append(slices.Clone(g.FirstCPU), g.FirstGPU...), func(n int) bool { return n < 0 }):
+		return bad("negative first CPU or GPU")
 	case g.CPUs < 0 || g.GPUs < 0 || g.MemoryMiB < 0 || g.Timeout < 0:
 		return bad("negative limit")
 	}

@@ -114,6 +114,7 @@ func (j *job) groupID(c *plan.Cell, role string) string {
 // groups resolves the roles of a cell: addresses, paths and indexes are known now.
 func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
 	var out []*group
+	first := shares(c)
 	for _, finish := range []string{plan.Background, plan.Stopped, plan.Exits} { // in the order of their start
 		for i := range c.Roles {
 			r := &c.Roles[i]
@@ -139,6 +140,7 @@ func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
 					args = append(args, text)
 				}
 				g.Machines, g.Args = append(g.Machines, j.machines[mi]), append(g.Args, args)
+				g.FirstCPU, g.FirstGPU = append(g.FirstCPU, first[r.Name][k].cpu), append(g.FirstGPU, first[r.Name][k].gpu)
 				g.procs = append(g.procs, &proc{role: r, index: k, m: j.machines[mi], l: g.l})
 			}
 			for k, p := range g.procs {
@@ -148,6 +150,25 @@ func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
 		}
 	}
 	return out, nil
+}
+
+// A share is where a process's CPUs and GPUs begin on its machine.
+type share struct{ cpu, gpu int }
+
+// shares gives the processes of a cell, by role and index, CPUs and GPUs of their own where
+// several stand on a machine.
+func shares(c *plan.Cell) map[string][]share {
+	next := map[int]share{} // by machine
+	out := map[string][]share{}
+	for i := range c.Roles {
+		r := &c.Roles[i]
+		for _, m := range r.Machines {
+			s := next[m]
+			out[r.Name] = append(out[r.Name], s)
+			next[m] = share{s.cpu + r.CPUs, s.gpu + r.GPUs}
+		}
+	}
+	return out
 }
 
 // arg resolves an argument of process k of a role, on machine mi of the fleet.

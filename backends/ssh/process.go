@@ -62,7 +62,8 @@ func (l *Launcher) start(ctx context.Context, m backends.Machine, p backends.Pro
 	}
 	body := []byte(supervisor.Script(p))
 	words := []string{"start", folder, strconv.Itoa(len(body)), supervisor.Seconds(p.Timeout),
-		strconv.Itoa(p.CPUs), strconv.Itoa(p.GPUs), strconv.Itoa(p.MemoryMiB)}
+		strconv.Itoa(p.CPUs), strconv.Itoa(p.GPUs), strconv.Itoa(p.MemoryMiB),
+		strconv.Itoa(p.FirstCPU), strconv.Itoa(p.FirstGPU)}
 	return l.do(ctx, m, op, func(mm *machine, c *conn) error {
 		status, _, errs, err := mm.supervise(ctx, c, body, words...)
 		switch {

@@ -2,7 +2,9 @@
 # The supervisor of dlx: it starts a program on a machine, watches it and keeps how it ended.
 # It needs a POSIX shell (dash, busybox sh, bash, ...), /proc and the usual small tools.
 #
-#   supervisor.sh start ID BYTES TIMEOUT CPUS GPUS MEMORY   < a shell script of BYTES bytes
+#   supervisor.sh start ID BYTES TIMEOUT CPUS GPUS MEMORY [FIRSTCPU FIRSTGPU]   < a shell script of BYTES
+#                                     bytes; the first of its CPUs and GPUs, counted from 0 among those
+#                                     that the machine allows: those before are other processes'
 #   supervisor.sh wait  ID            prints the exit record, as soon as there is one
 #   supervisor.sh stop  ID GRACE      ends the program and everything it started
 #   supervisor.sh sum   FILE          prints the SHA-256 of a file
@@ -212,7 +214,7 @@ told() {
 	killer=$!
 }
 
-# supervise runs the program. Its arguments are ready: $timeout, $gpus, $memory, $pins.
+# supervise runs the program. Its arguments are ready: $timeout, $gpus, $firstgpu, $memory, $pins.
 # Descriptor 9 is the FIFO, 6 wakes the one who started us. Neither reaches the program.
 supervise() {
 	cd "$dir" || exit 5
@@ -227,8 +229,8 @@ supervise() {
 	[ -z "$pins" ] || pin="taskset -c $pins"
 	visible=
 	if [ "$gpus" -gt 0 ]; then
-		i=1 visible=0
-		while [ $i -lt "$gpus" ]; do visible=$visible,$i; i=$((i + 1)); done
+		i=1 visible=$firstgpu
+		while [ $i -lt "$gpus" ]; do visible=$visible,$((firstgpu + i)); i=$((i + 1)); done
 	fi
 
 	: >stdout
@@ -360,17 +362,19 @@ dir=$procs/$id
 
 case $verb in
 start)
-	bytes=$3 timeout=$4 cpus=$5 gpus=$6 memory=$7 pins=
+	bytes=$3 timeout=$4 cpus=$5 gpus=$6 memory=$7 firstcpu=${8:-0} firstgpu=${9:-0} pins=
 	tools
 	if [ "$cpus" -gt 0 ]; then
 		all=$(each_cpu "$(allowed_cpus)")
 		have=$(echo "$all" | wc -l)
-		if [ "$have" -lt "$cpus" ]; then
-			echo "$cpus CPUs are asked for and the machine allows $((have)) ($(allowed_cpus))" >&2
+		if [ "$have" -lt $((firstcpu + cpus)) ]; then
+			beside=
+			[ "$firstcpu" -eq 0 ] || beside=" beside $firstcpu of other processes"
+			echo "$cpus CPUs are asked for$beside and the machine allows $((have)) ($(allowed_cpus))" >&2
 			exit 5
 		elif [ "$have" -gt "$cpus" ]; then
 			command -v taskset >/dev/null 2>&1 || { echo "no taskset on this machine to keep to $cpus of $((have)) CPUs" >&2; exit 5; }
-			pins=$(echo "$all" | head -n "$cpus" | tr '\n' ',' | sed 's/,$//')
+			pins=$(echo "$all" | tail -n +$((firstcpu + 1)) | head -n "$cpus" | tr '\n' ',' | sed 's/,$//')
 		fi
 	fi
 	mkdir -p "$procs" || exit 5
@@ -382,7 +386,7 @@ start)
 		mkdir "$dir/.dlx" && mv "$new" "$dir/.dlx/run" && mkfifo "$dir/.dlx/alive.new" "$dir/.dlx/up" || exit 5
 		exec 9<>"$dir/.dlx/alive.new" 6<>"$dir/.dlx/up" 5<"$dir/.dlx/up"
 		mv "$dir/.dlx/alive.new" "$dir/.dlx/alive"
-		(trap - EXIT; exec setsid sh "$me" supervise "$id" "$timeout" "$gpus" "$memory" "$pins" </dev/null >/dev/null 2>&1 5<&-) &
+		(trap - EXIT; exec setsid sh "$me" supervise "$id" "$timeout" "$gpus" "$firstgpu" "$memory" "$pins" </dev/null >/dev/null 2>&1 5<&-) &
 		exec 9>&- 6>&-
 		read -r _ <&5
 	else
@@ -397,7 +401,7 @@ start)
 	[ -e "$dir/.dlx/started" ] || [ -e "$dir/.dlx/exit" ] || exit 3
 	;;
 pod) # the claim is that of start, and so is what belongs to it
-	timeout=$3 gpus=0 memory=0 pins= container=pod
+	timeout=$3 gpus=0 firstgpu=0 memory=0 pins= container=pod
 	tools
 	mkdir -p "$procs" || exit 5
 	if ! mkdir "$dir" 2>/dev/null; then
@@ -441,7 +445,7 @@ stop)
 	purge
 	;;
 supervise)
-	timeout=$3 gpus=$4 memory=$5 pins=$6
+	timeout=$3 gpus=$4 firstgpu=$5 memory=$6 pins=$7
 	supervise
 	;;
 watch) # a session of its own, killed by whoever needs it no more

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,6 +101,32 @@ func TestDetached(t *testing.T) {
 		}
 		if out, _ := os.ReadFile(filepath.Join(s.home, ".dlx/procs/a/stdout")); string(out) != "out\n" {
 			t.Errorf("stdout: got %q", out)
+		}
+		// Of two processes on a machine each has CPUs and GPUs of its own.
+		start("g", "echo $CUDA_VISIBLE_DEVICES", "0", "0", "2", "0", "0", "1")
+		if got := s.exit("g"); got != "0" {
+			t.Errorf("exit: got %q", got)
+		}
+		if out, _ := os.ReadFile(filepath.Join(s.home, ".dlx/procs/g/stdout")); string(out) != "1,2\n" {
+			t.Errorf("GPUs after the first: got %q", out)
+		}
+		if out, code := s.run("", "start", "h", "0", "0", "1", "0", "0", "9998", "0"); code != Cannot || !strings.Contains(out, "1 CPUs are asked for beside 9998 of other processes") {
+			t.Errorf("no CPU left: got %d %s", code, out)
+		}
+		if runtime.NumCPU() > 1 {
+			start("i", "taskset -cp $$", "0", "1", "0", "0", "1", "0")
+			if got := s.exit("i"); got != "0" {
+				t.Errorf("exit: got %q", got)
+			}
+			start("j", "taskset -cp $$", "0", "1", "0", "0", "0", "0")
+			_ = s.exit("j")
+			one, _ := os.ReadFile(filepath.Join(s.home, ".dlx/procs/i/stdout"))
+			other, _ := os.ReadFile(filepath.Join(s.home, ".dlx/procs/j/stdout"))
+			_, a, _ := strings.Cut(string(one), ": ")
+			_, b, _ := strings.Cut(string(other), ": ")
+			if a == "" || a == b {
+				t.Errorf("two processes are pinned to %q and %q", a, b)
+			}
 		}
 		start("b", "exec sleep 3600", "0.2", "1", "0", "0")
 		if got := s.exit("b"); got != "143 late" {
