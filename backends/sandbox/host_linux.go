@@ -32,6 +32,13 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// unlockFolder lets go of it. Closing alone would not: a process that is being started has the
+// descriptor as well, until it becomes its program.
+func unlockFolder(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close()
+}
+
 func allowedCPUs() []int {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil || set.Count() == 0 {

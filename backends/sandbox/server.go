@@ -151,7 +151,7 @@ func (s *Server) Close() error {
 		err = s.http.Close()
 	}
 	s.work.Wait()
-	_ = s.lock.Close()
+	unlockFolder(s.lock)
 	return err
 }
 
