@@ -87,6 +87,7 @@ type fleetDoc struct {
 	Name          string        `json:"name"`
 	Orchestration string        `json:"orchestration"`
 	Machines      int           `json:"machines"`
+	Hosts         string        `json:"hosts,omitempty"` // how they stand on hosts: "same" or "different"
 	Uses          []plan.Amount `json:"uses,omitempty"`
 	Trials        int           `json:"trials"`
 }
@@ -125,7 +126,7 @@ func planJSON(w io.Writer, p *plan.Plan, ds []decision) error {
 func fleetDocs(p *plan.Plan) []fleetDoc {
 	out := make([]fleetDoc, len(p.Fleets))
 	for i, f := range p.Fleets {
-		out[i] = fleetDoc{Name: f.Name, Orchestration: f.Orchestration, Machines: len(f.Machines), Uses: f.Uses}
+		out[i] = fleetDoc{Name: f.Name, Hosts: f.Hosts, Orchestration: f.Orchestration, Machines: len(f.Machines), Uses: f.Uses}
 	}
 	for i := range p.Steps {
 		if p.Steps[i].Kind == plan.Trial {
@@ -150,7 +151,8 @@ func planText(w io.Writer, p *plan.Plan, ds []decision, dir string) {
 		for i, u := range f.Uses {
 			uses[i] = fmt.Sprintf("%s %d", u.Resource, u.Units)
 		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Name, count(f.Machines, "machine"), count(f.Trials, "trial"), strings.Join(uses, ", "))
+		machines := count(f.Machines, "machine") + map[string]string{"same": " on one host", "different": " on different hosts"}[f.Hosts]
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Name, machines, count(f.Trials, "trial"), strings.Join(uses, ", "))
 	}
 	tw.Flush()
 	fmt.Fprintf(w, "\ncells, judged against %s\n", dir)
