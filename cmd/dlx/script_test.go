@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("QUICKSTART", filepath.Join(root, "testdata", "studies", "quickstart"))
+			e.Setenv("CLOSER2018", filepath.Join(root, "testdata", "studies", "closer2018"))
 			return nil
 		},
 	})
