@@ -124,6 +124,9 @@ func (j *job) groups(c *plan.Cell, timeout time.Duration) ([]*group, error) {
 			g := &group{l: j.launcher(j.machines[r.Machines[0]]), Group: backends.Group{
 				ID: j.groupID(c, r.Name), Timeout: timeout, CPUs: r.CPUs, GPUs: r.GPUs, MemoryMiB: r.MemoryMiB,
 			}}
+			if finish != plan.Exits { // it was started before those it serves, and must outlive them
+				g.Timeout += trialSlack
+			}
 			if len(r.Env) > 0 {
 				g.Env = map[string]string{}
 				for _, e := range r.Env {
