@@ -66,6 +66,18 @@ cover: ## coverage of the packages, without cmd
 	$(GO) test -coverpkg=./spec/...,./compiler/...,./executor/...,./backends/...,./results/... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -1
 
+LAB = testdata/lab
+
+.PHONY: lab-openstack
+lab-openstack: ## a real OpenStack for the conformance suite (Debian 12, root; LAB_TIERS="vm ironic magnum guests")
+	$(LAB)/openstack/install.sh
+	$(LAB)/openstack/start.sh
+
+.PHONY: lab-down
+lab-down: ## stop the lab and remove its network namespace; its databases stay
+	$(LAB)/openstack/stop.sh
+	$(LAB)/netns.sh down
+
 .PHONY: workbook-tools
 workbook-tools: ## install what checks workbooks: LibreOffice and the Open XML validator (Debian, root)
 	command -v soffice >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libreoffice-calc-nogui poppler-utils fonts-liberation python3-openpyxl >/dev/null; }

@@ -8,7 +8,8 @@ packages=(keystone glance-api placement-api nova-api nova-conductor nova-schedul
 if with ironic; then packages+=(ironic-api ironic-conductor); fi
 if with magnum; then packages+=(magnum-api magnum-conductor); fi
 if with guests; then packages+=(busybox-static cpio genisoimage libvirt-daemon-system openssh-server qemu-system-x86 qemu-utils); fi
-if dpkg -s "${packages[@]}" >/dev/null 2>&1; then say "installed already"; exit 0; fi
+need_kernel() { with guests && ! compgen -G "$LAB_DIR/debs/kernel/*.deb" >/dev/null; }
+if dpkg -s "${packages[@]}" >/dev/null 2>&1 && ! need_kernel; then say "installed already"; exit 0; fi
 # No package may start its service; where nothing forbids that yet, we do, for the time of the install.
 if [[ ! -e /usr/sbin/policy-rc.d ]]; then
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT
@@ -29,4 +30,11 @@ say "download"
 apt --download-only install "${packages[@]}"
 say "unpack"
 apt install "${packages[@]}"
+if need_kernel; then
+  say "kernel of the guests"
+  mkdir -p "$LAB_DIR/debs/kernel"
+  chmod 777 "$LAB_DIR/debs/kernel"
+  kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
+  (cd "$LAB_DIR/debs/kernel" && apt-get -q download "$kernel" >>"$LAB_DIR/apt.log" 2>&1)
+fi
 say "installed"

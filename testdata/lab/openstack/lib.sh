@@ -8,7 +8,7 @@ export LAB_DIR="$LAB_HOME/openstack"
 export LAB_TIERS="${LAB_TIERS-vm}"    # vm is always there; besides it: ironic magnum guests
 : "${LAB_FAKE_HOSTS:=3}"              # nova-compute processes with the fake driver
 : "${LAB_VIRT:=qemu}"                 # of guests: qemu (emulation) or kvm
-: "${LAB_PASSWORD:=lab}"              # of every user; nobody outside the namespace can reach the lab
+: "${LAB_PASSWORD:=lab-password}"     # of every user; nobody outside the namespace can reach the lab
 export LAB_ADDR=127.0.0.1 LAB_PASSWORD
 DB_PORT=13306 AMQP_PORT=5672 MEMCACHED_PORT=11211
 BRIDGE=br-lab

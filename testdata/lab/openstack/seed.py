@@ -8,9 +8,8 @@ import time
 import openstack
 
 A = os.environ['LAB_ADDR']
-WITH = os.environ.get('LAB_WITH', '').split()
-SVC = os.environ.get('LAB_SVC_PASSWORD', 'lab-service')
-USER = os.environ.get('LAB_USER_PASSWORD', 'lab-user')
+TIERS = os.environ['LAB_TIERS'].split()
+PASSWORD = os.environ['LAB_PASSWORD']
 os.environ['OS_CLIENT_CONFIG_FILE'] = os.path.join(os.environ['LAB_DIR'], 'clouds.yaml')
 
 
@@ -32,7 +31,7 @@ retry(c.authorize)
 def identity():
     i = c.identity
     roles = {r.name: r for r in i.roles()}
-    for name in ('service', 'heat_stack_owner', 'heat_stack_user', 'creator'):
+    for name in ('service', 'creator'):
         if name not in roles:
             roles[name] = i.create_role(name=name)
     have = {p.name: p for p in i.projects()}
@@ -40,19 +39,19 @@ def identity():
         if name not in have:
             have[name] = i.create_project(name=name, domain_id='default')
     users = {u.name: u for u in i.users()}
-    for name, pw, project, rr in (('lab-service', SVC, 'service', ('admin', 'service')),
-                                  ('lab', USER, 'lab', ('member', 'reader')),
-                                  ('other', USER, 'other', ('member', 'reader')),
-                                  ('reader', USER, 'lab', ('reader',))):
+    for name, pw, project, rr in (('lab-service', PASSWORD, 'service', ('admin', 'service')),
+                                  ('lab', PASSWORD, 'lab', ('member', 'reader')),
+                                  ('other', PASSWORD, 'other', ('member', 'reader')),
+                                  ('reader', PASSWORD, 'lab', ('reader',))):
         u = users.get(name) or i.create_user(name=name, password=pw, domain_id='default', default_project_id=have[project].id)
         for r in rr:
             i.assign_project_role_to_user(have[project], u, roles[r])
     catalog = [('glance', 'image', 9292, ''), ('nova', 'compute', 8774, '/v2.1'),
                ('placement', 'placement', 8778, ''), ('neutron', 'network', 9696, '')]
-    if 'ironic' in WITH:
+    if 'ironic' in TIERS:
         catalog.append(('ironic', 'baremetal', 6385, ''))
-    if 'magnum' in WITH:
-        catalog += [('magnum', 'container-infra', 9511, '/v1'), ('heat', 'orchestration', 8004, '/v1/%(tenant_id)s')]
+    if 'magnum' in TIERS:
+        catalog.append(('magnum', 'container-infra', 9511, '/v1'))
     have = {s.type for s in i.services()}
     for name, typ, port, path in catalog:
         if typ in have:
@@ -65,7 +64,8 @@ def identity():
 def objects():
     have = {f.name for f in c.compute.flavors()}
     for name, vcpus, ram, disk in (('lab.tiny', 1, 512, 1), ('lab.small', 2, 2048, 10), ('lab.large', 8, 16384, 40),
-                                   ('lab.impossible', 128, 16384, 10)):
+                                   ('lab.half', 1, 163840, 1),         # two do not fit a host
+                                   ('lab.impossible', 80, 16384, 40960)):  # fits none
         if name not in have:
             c.compute.create_flavor(name=name, vcpus=vcpus, ram=ram, disk=disk)
     if not list(c.image.images(name='lab-image')):
@@ -87,7 +87,7 @@ def ironic():
         name = 'bm%d' % i
         if name in have:
             continue
-        n = b.create_node(name=name, driver='fake-hardware', resource_class='baremetal',
+        n = b.create_node(name=name, driver='fake-hardware', resource_class='baremetal', extra={'address': '10.66.255.%d' % i},
                           properties={'cpus': 16, 'memory_mb': 65536, 'local_gb': 400, 'cpu_arch': 'x86_64'})
         b.create_port(node_id=n.id, address='52:54:00:00:00:%02x' % i)
         b.set_node_provision_state(n, 'manage', wait=True, timeout=60)
@@ -107,14 +107,14 @@ def magnum():
     """The domain in which magnum keeps one user per cluster, and the admin of it."""
     i = c.identity
     roles = {r.name: r for r in i.roles()}
-    for domain, user in (('magnum', 'lab-magnum'), ('heat', 'lab-heat')):
+    for domain, user in (('magnum', 'lab-magnum'),):
         d = i.find_domain(domain) or i.create_domain(name=domain)
-        u = next(iter(i.users(domain_id=d.id, name=user)), None) or i.create_user(name=user, password=SVC, domain_id=d.id)
+        u = next(iter(i.users(domain_id=d.id, name=user)), None) or i.create_user(name=user, password=PASSWORD, domain_id=d.id)
         i.assign_domain_role_to_user(d, u, roles['admin'])
 
 
 def magnum_objects():
-    for name, distro in (('lab-kube', 'lab'), ('lab-kube-heat', 'fedora-coreos')):
+    for name, distro in (('lab-kube', 'lab'),):
         if not list(c.image.images(name=name)):
             c.create_image(name, container_format='bare', disk_format='raw', visibility='public', wait=True,
                            data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False, os_distro=distro)

@@ -1,4 +1,4 @@
-# Bare metal tier: ironic (API and conductor in one process, fake-hardware) and a nova-compute with the ironic driver.
+# Tier ironic: Ironic (API and conductor in one process, fake-hardware) and a nova-compute with the ironic driver.
 ironic_init() {
   mkdir -p "$ETC/ironic" "$DATA/ironic"
   cat >"$ETC/ironic/ironic.conf" <<E
@@ -27,9 +27,9 @@ port = 6385
 api_workers = 1
 [conductor]
 automated_clean = false
-# The state of a fake node changes at once; delays can be asked for, e.g. deploy_delay = 5,15 (seconds, random between).
+# The state of a fake node changes at once; delays can be asked for: deploy_delay = 5,15 is 5 to 15 s.
 [fake]
-deploy_delay = ${LAB_IRONIC_DEPLOY_DELAY:-1}
+deploy_delay = 1
 [dhcp]
 dhcp_provider = none
 [database]
