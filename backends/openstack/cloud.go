@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -155,6 +156,26 @@ func (c *cloud) flavor(ctx context.Context, name string) (string, error) {
 			marker = page.Flavors[len(page.Flavors)-1].ID
 		}
 	})
+}
+
+// zone checks that there is a zone, which Nova would refuse without naming it. An administrator's may
+// be followed by a host.
+func (c *cloud) zone(ctx context.Context, name string) error {
+	name, _, _ = strings.Cut(name, ":")
+	_, err := c.find(ctx, "zone", name, func(ctx context.Context) ([]item, error) {
+		var all struct {
+			Zones []struct {
+				Name string `json:"zoneName"`
+			} `json:"availabilityZoneInfo"`
+		}
+		var out []item
+		err := get(ctx, c.compute, nil, &all, "os-availability-zone")
+		for _, z := range all.Zones {
+			out = append(out, item{z.Name, z.Name})
+		}
+		return out, err
+	})
+	return err
 }
 
 func (c *cloud) imageID(ctx context.Context, name string) (string, error) {

@@ -98,7 +98,8 @@ func classOf(status int, message string) backends.Class {
 // faultClass judges why a server is in ERROR. The code is 500 for almost everything.
 func faultClass(message string) backends.Class {
 	switch {
-	case strings.Contains(message, "No valid host"), strings.Contains(message, "no available nodes match"), strings.Contains(message, "Insufficient compute resources"):
+	case strings.Contains(message, "No valid host"), strings.Contains(message, "no available nodes match"), strings.Contains(message, "Insufficient compute resources"),
+		strings.Contains(message, "group policy was violated"): // others asked for servers of the group at the same time
 		return backends.Capacity
 	case strings.Contains(message, "Quota exceeded"), strings.Contains(message, "OverQuota"), strings.Contains(message, "Exceeded quota"):
 		return backends.Quota

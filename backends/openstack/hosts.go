@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servergroups"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
@@ -86,6 +87,39 @@ func (o *provider) hint(ctx context.Context, f *fleet) (servers.SchedulerHintOpt
 		return nil, err
 	}
 	return servers.SchedulerHintOpts{Group: obj.ID}, f.Ledger.Made(ctx, f.Owner, obj)
+}
+
+// inTurn is how many servers of a fleet may be on their way to a host at once. Nova's scheduler knows
+// of a group's members only what has a host: servers that are asked for together are put on wrong
+// hosts, noticed there, and end in ERROR after three attempts, though there is room.
+func inTurn(hint servers.SchedulerHintOptsBuilder) int {
+	if hint == nil {
+		return atOnce
+	}
+	return 1
+}
+
+// placed waits until a server has a host, which is a moment after it was asked for.
+func (o *provider) placed(ctx context.Context, j *job) error {
+	began := time.Now()
+	return o.servers.wait(ctx, func(seen map[string]*serverView) (bool, error) {
+		v := seen[j.id]
+		if v == nil {
+			var err error
+			if v, err = o.server(ctx, j.id); err != nil {
+				return false, err
+			}
+		}
+		switch {
+		case v == nil:
+			return false, backends.Errorf(backends.Infra, "server "+j.name, "it vanished while it was built")
+		case v.Status == "ERROR":
+			return false, o.bootError(ctx, v)
+		case v.HostID == "" && time.Since(began) > o.p.Boot:
+			return false, backends.Errorf(backends.Infra, "server "+j.name, "it has no host since %v", o.p.Boot)
+		}
+		return v.HostID != "", nil
+	})
 }
 
 // releaseGroups removes the server groups of an owner whose servers are gone.

@@ -158,7 +158,7 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 		return err
 	}
 	g, gstop := errgroup.WithContext(stop)
-	g.SetLimit(atOnce)
+	g.SetLimit(inTurn(hint))
 	for _, j := range jobs {
 		if i := slices.IndexFunc(there, func(v *serverView) bool { return v.Name == j.name }); i >= 0 {
 			v := there[i]
@@ -175,7 +175,11 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 			if gstop.Err() != nil {
 				return context.Cause(gstop)
 			}
-			return o.makeServer(ctx, f, j, hint)
+			err := o.makeServer(ctx, f, j, hint)
+			if err == nil && hint != nil {
+				err = o.placed(gstop, j)
+			}
+			return err
 		})
 	}
 	return g.Wait()
@@ -214,8 +218,6 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job, hint server
 		// Somebody removed the keypair under us; the next Provision makes it again.
 		o.setPaired(f.Owner.Run, false)
 		return &backends.Error{Class: backends.Infra, Op: op, Err: err}
-	case j.spec.Zone != "" && strings.Contains(err.Error(), "availability zone is not available"):
-		return backends.Errorf(backends.Config, op, "zone %q: %w", j.spec.Zone, err) // Nova does not name it
 	default:
 		return err
 	}
@@ -299,23 +301,6 @@ func (v *serverView) facts(j *job) map[string]string {
 
 // consoleTime bounds asking for the console log, which explains an error and is not one.
 const consoleTime = 2 * time.Minute
-
-// bootError says why a server is in ERROR, with the end of its console log if it has one.
-func (o *provider) bootError(ctx context.Context, v *serverView) error {
-	why := cmp.Or(o.cloud.redact(clip(v.Fault.Message)), "no reason given")
-	return backends.Errorf(faultClass(v.Fault.Message), "server "+v.Name, "it is in state ERROR: %s%s", strings.TrimSpace(why), o.console(ctx, v.ID))
-}
-
-// console gives the end of a server's console log as a part of a sentence, or nothing.
-func (o *provider) console(ctx context.Context, id string) string {
-	ctx, cancel := context.WithTimeout(ctx, consoleTime)
-	defer cancel()
-	text, err := servers.ShowConsoleOutput(ctx, o.cloud.compute, id, servers.ShowConsoleOutputOpts{Length: 5}).Extract()
-	if text = strings.Join(strings.Fields(text), " "); err != nil || text == "" {
-		return ""
-	}
-	return "; the console ends with: " + o.cloud.redact(clip(text))
-}
 
 // deleteTries is how often a server that falls into ERROR while it is deleted is deleted again.
 const deleteTries = 3

@@ -239,6 +239,11 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 				return nil, err
 			}
 		}
+		if j.spec.Zone != "" {
+			if err := o.cloud.zone(ctx, j.spec.Zone); err != nil {
+				return nil, err
+			}
+		}
 		if j.spec.Service == "ironic" && o.cloud.metal == nil {
 			return nil, backends.Errorf(backends.Config, "machine "+m.Name, "the cloud's catalog has no baremetal service")
 		}

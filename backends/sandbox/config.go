@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"net"
 	"runtime"
 	"strconv"
@@ -34,12 +35,25 @@ var flavors = []Flavor{
 	{ID: metalID, Name: "sandbox.metal", VCPUs: 16, RAM: 16384, Disk: 1},  // takes a whole host
 }
 
-// A Quota is what the project may have at once.
+// A Quota is what the project may have at once. Of the fields from KeyPairs on, 0 is Nova's default.
 type Quota struct {
-	Instances int
-	Cores     int
-	RAM       int // MiB
+	Instances    int
+	Cores        int
+	RAM          int // MiB
+	KeyPairs     int // 0: 100
+	ServerGroups int // 0: 10
+	GroupMembers int // servers in a server group; 0: 10
 }
+
+// full reports whether there are as many as a quota allows, or as Nova does by default.
+func full(there, quota, byDefault int) bool { return there >= cmp.Or(quota, byDefault) }
+
+// Nova's defaults.
+const (
+	maxKeyPairs     = 100
+	maxServerGroups = 10
+	maxGroupMembers = 10
+)
 
 // Config says what a sandbox is like. Only State is needed.
 type Config struct {

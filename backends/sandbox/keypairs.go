@@ -72,6 +72,10 @@ func (s *Server) createKeypair(w http.ResponseWriter, r *http.Request, minor int
 		novaError(w, http.StatusConflict, "Key pair '"+k.Name+"' already exists.")
 		return
 	}
+	if full(len(s.st.Keypairs), s.cfg.Quota.KeyPairs, maxKeyPairs) {
+		novaError(w, http.StatusForbidden, "Quota exceeded, too many key pairs.")
+		return
+	}
 	k.Fingerprint, k.Type = ssh.FingerprintLegacyMD5(key), "ssh"
 	s.st.Keypairs[k.Name] = &k
 	s.save()

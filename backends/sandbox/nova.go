@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,6 +23,10 @@ func (s *Server) nova() {
 	s.compute("GET /flavors/detail", s.listFlavors)
 	s.compute("GET /flavors/{id}", s.showFlavor)
 	s.compute("GET /limits", s.showLimits)
+	s.compute("GET /os-availability-zone", func(w http.ResponseWriter, _ *http.Request, _ int) {
+		zone := map[string]any{"zoneName": Zone, "zoneState": map[string]any{"available": true}, "hosts": nil}
+		reply(w, http.StatusOK, map[string]any{"availabilityZoneInfo": []any{zone}})
+	})
 	s.compute("GET /servers", s.listServers)
 	s.compute("GET /servers/detail", s.listServers)
 	s.compute("GET /servers/{id}", s.showServer)
@@ -119,7 +124,7 @@ func (s *Server) showLimits(w http.ResponseWriter, _ *http.Request, _ int) {
 	s.mu.Unlock()
 	reply(w, http.StatusOK, map[string]any{"limits": map[string]any{"rate": []any{}, "absolute": map[string]any{
 		"maxTotalInstances": q.Instances, "totalInstancesUsed": u.Instances, "maxTotalCores": q.Cores, "totalCoresUsed": u.Cores,
-		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": 100, "maxServerMeta": 128}}})
+		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": cmp.Or(q.KeyPairs, maxKeyPairs), "maxServerMeta": 128}}})
 }
 
 // SetQuota changes what the project may have.

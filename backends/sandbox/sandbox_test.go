@@ -228,6 +228,11 @@ func TestServersGoThroughTheirStates(t *testing.T) {
 		_ = big
 		c.s.SetQuota(sandbox.Quota{Instances: 9, Cores: 9999, RAM: 9999})
 		c.want(202, "id", "POST", "/compute/v2.1/servers", strings.Replace(server("impossible", ""), `"flavorRef": "1"`, `"flavorRef": "3"`, 1))
+		c.want(200, `"status":"ERROR"`, "GET", "/compute/v2.1/servers/detail?name=impossible", "")
+		if _, body := c.do("GET", "/compute/v2.1/servers/detail?name=impossible", ""); strings.Contains(body, `"fault"`) {
+			t.Errorf("the fault is there with the state: %s", body)
+		}
+		time.Sleep(time.Second)
 		c.want(200, "No valid host was found.", "GET", "/compute/v2.1/servers/detail?name=impossible", "")
 	})
 }

@@ -131,6 +131,10 @@ func serverFilter(q url.Values, minor int) (fits func(*server) bool, refused str
 // "affinity", or the control files of its group with their values.
 const limitFact = "cpu.limit"
 
+// faultLag is how much later than the state ERROR its reason is there, as in Nova, whose conductor
+// writes the one after the other.
+const faultLag = 100 * time.Millisecond
+
 // serverJSON is a server as Nova shows it. The caller holds s.mu.
 func (s *Server) serverJSON(v *server, minor int) map[string]any {
 	const layout = "2006-01-02T15:04:05Z"
@@ -171,7 +175,7 @@ func (s *Server) serverJSON(v *server, minor int) map[string]any {
 	if minor >= 26 {
 		out["tags"] = append([]string{}, v.Tags...)
 	}
-	if v.Fault != nil {
+	if v.Fault != nil && time.Since(v.Fault.Created) >= faultLag {
 		out["fault"] = map[string]any{"code": v.Fault.Code, "message": v.Fault.Message, "created": v.Fault.Created.UTC().Format(layout)}
 	}
 	return out

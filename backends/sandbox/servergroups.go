@@ -78,6 +78,10 @@ func (s *Server) createGroup(w http.ResponseWriter, r *http.Request, minor int) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if full(len(s.st.ServerGroups), s.cfg.Quota.ServerGroups, maxServerGroups) {
+		novaError(w, http.StatusForbidden, "Quota exceeded, too many server groups.")
+		return
+	}
 	s.st.ServerGroups[g.ID] = g
 	s.save()
 	reply(w, http.StatusOK, map[string]any{"server_group": s.groupJSON(g, minor)})
@@ -85,19 +89,24 @@ func (s *Server) createGroup(w http.ResponseWriter, r *http.Request, minor int) 
 
 // groupJSON shows a group. The caller holds s.mu.
 func (s *Server) groupJSON(g *serverGroup, minor int) map[string]any {
-	members := []string{}
-	for _, id := range slices.Sorted(maps.Keys(s.st.Servers)) {
-		if s.st.Servers[id].Group == g.ID {
-			members = append(members, id)
-		}
-	}
-	out := map[string]any{"id": g.ID, "name": g.Name, "members": members}
+	out := map[string]any{"id": g.ID, "name": g.Name, "members": s.membersOf(g.ID)}
 	if minor >= policySince {
 		out["policy"], out["rules"] = g.Policy, map[string]any{}
 	} else {
 		out["policies"], out["metadata"] = []string{g.Policy}, map[string]any{}
 	}
 	return out
+}
+
+// membersOf lists the servers of a group. The caller holds s.mu.
+func (s *Server) membersOf(group string) []string {
+	members := []string{}
+	for _, id := range slices.Sorted(maps.Keys(s.st.Servers)) {
+		if s.st.Servers[id].Group == group {
+			members = append(members, id)
+		}
+	}
+	return members
 }
 
 // groupOf reads the scheduler hints of a request, of which "group" is the one that is served. The
@@ -118,6 +127,9 @@ func (s *Server) groupOf(hints json.RawMessage) (group string, code int, refused
 	group, _ = in["group"].(string)
 	if group != "" && s.st.ServerGroups[group] == nil {
 		return "", http.StatusBadRequest, "Instance group " + group + " could not be found."
+	}
+	if group != "" && full(len(s.membersOf(group)), s.cfg.Quota.GroupMembers, maxGroupMembers) {
+		return "", http.StatusForbidden, "Quota exceeded, too many servers in group"
 	}
 	return group, 0, ""
 }
