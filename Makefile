@@ -91,3 +91,12 @@ ci: ## what CI runs
 	$(MAKE) golden-fresh
 	$(MAKE) test
 	$(MAKE) fuzz FUZZTIME=3s
+
+.PHONY: lab-kubernetes
+lab-kubernetes: ## a real Kubernetes on this computer, for dlx and its tests (Linux, root)
+	testdata/lab/kubernetes/build.sh
+	testdata/lab/kubernetes/start.sh
+
+.PHONY: lab-kubernetes-down
+lab-kubernetes-down: ## stop it; its data stays
+	testdata/lab/kubernetes/stop.sh
