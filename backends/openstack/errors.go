@@ -85,6 +85,8 @@ func classOf(status int, message string) backends.Class {
 	switch {
 	case quota, status == http.StatusRequestEntityTooLarge:
 		return backends.Quota
+	case strings.Contains(message, "availability zone is not available"):
+		return backends.Capacity // that there is such a zone is known before: all its hosts are down or disabled
 	case status == http.StatusTooManyRequests, status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout,
 		status == http.StatusRequestTimeout:
 		return backends.Transport

@@ -22,6 +22,7 @@ func TestAnswersHaveAClass(t *testing.T) {
 		text   string
 	}{
 		{400, `{"badRequest": {"code": 400, "message": "Flavor nosuch could not be found."}}`, backends.Config, "Flavor nosuch could not be found. (400)"},
+		{400, `{"badRequest": {"code": 400, "message": "The requested availability zone is not available"}}`, backends.Capacity, "not available (400)"},
 		{401, `{"error": {"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}}`, backends.Config, "requires authentication"},
 		{403, `{"forbidden": {"code": 403, "message": "Quota exceeded for cores: Requested 2, but already used 12 of 8 cores"}}`, backends.Quota, "12 of 8 cores"},
 		{403, `{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}`, backends.Config, "Policy"},
