@@ -21,6 +21,7 @@ const (
 	Connections  Need = "connections"   // Bed.Drop
 	Login        Need = "login"         // Bed.Revoke
 	Secrets      Need = "secrets"       // Bed.Secrets
+	Processes    Need = "processes"     // Bed.Program
 	Programs     Need = "programs"      // Bed.Programs
 	Hosts        Need = "hosts"         // Bed.Hosts
 	Peers        Need = "peers"         // Bed.Peers
@@ -37,6 +38,7 @@ var has = map[Need]func(*Bed) bool{
 	Connections:  func(b *Bed) bool { return b.Drop != nil },
 	Login:        func(b *Bed) bool { return b.Revoke != nil },
 	Secrets:      func(b *Bed) bool { return len(b.Secrets) > 0 },
+	Processes:    func(b *Bed) bool { return b.Program != nil },
 	Programs:     func(b *Bed) bool { return b.Programs },
 	Hosts:        func(b *Bed) bool { return b.Hosts > 0 },
 	Peers:        func(b *Bed) bool { return b.Peers },

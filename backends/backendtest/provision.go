@@ -101,7 +101,10 @@ func ownersApart(t *testing.T, b *Bed) {
 func cancelHalfway(t *testing.T, b *Bed) {
 	// At every moment of a provision, from before the first request to after the last.
 	step := 10 * time.Millisecond
-	if b.Virtual {
+	switch {
+	case b.Step != 0:
+		step = b.Step
+	case b.Virtual:
 		step = 47 * time.Second
 	}
 	for i := range 8 {
@@ -382,6 +385,28 @@ func restart(t *testing.T, b *Bed) {
 	}
 	if got := text(t, launcher, after[0], "p-0", backends.Stdout, 0); got != "still here" {
 		t.Errorf("got output %q", got)
+	}
+	b.Backend = b.Reopen()
+	b.release(t, l, "")
+	if open := l.open(); len(open) > 0 {
+		t.Errorf("the ledger holds %v", open)
+	}
+}
+
+// reopened has another process find what one that died has made, and remove it.
+func reopened(t *testing.T, b *Bed) {
+	l := newBook(t, nil)
+	before, err := b.Backend.Provision(t.Context(), b.request(l, "f", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Backend = b.Reopen()
+	after, err := b.Backend.Provision(t.Context(), b.request(l, "f", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(ids(before), ids(after)) {
+		t.Errorf("got %v; want %v", ids(after), ids(before))
 	}
 	b.Backend = b.Reopen()
 	b.release(t, l, "")

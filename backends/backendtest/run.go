@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"dlx.dev/dlx/backends"
 )
@@ -34,13 +35,15 @@ type Bed struct {
 	Machine string                     // kind of the objects that are machines; empty: all but keypairs are
 	Bad     map[string]json.RawMessage // specs that the cloud refuses, by the word that the error has to name
 
-	// Program gives the arguments of a process that behaves as described.
+	// Program gives the arguments of a process that behaves as described; nil: machines run nothing.
 	Program  func(Program) []string
 	Programs bool // processes are programs of an operating system, and files that are staged can be such
 	Virtual  bool // copied from the World
 
 	Hosts int  // so many hosts there are for machines to stand on together or apart; 0: nobody sees to it
 	Peers bool // processes reach each other, and have a netcat
+
+	Step time.Duration // an eighth of the time that making machines takes, about; 0: as the sandbox
 
 	Reopen  func() *backends.Backend            // what a new process with the same secret would open
 	Left    func() []string                     // what is there though everything was released
@@ -157,28 +160,29 @@ var checks = []check{
 	{"a lost answer makes no second machine", lostAnswer, []Need{LostAnswers}},
 	{"a void login is renewed", renewed, []Need{Login}},
 	{"no secret in errors and facts", noSecrets, []Need{BootFailures, Refusals, Secrets}},
-	{"a new process finds machines and processes", restart, []Need{Restart}},
-	{"start twice runs once", startTwice, nil},
-	{"exit codes, signals and times are results", exits, nil},
-	{"elapsed is measured around the process", elapsed, nil},
-	{"a timeout ends a process on the machine", timeout, nil},
-	{"stop ends all of a process", stops, nil},
-	{"stop kills after the grace", stopStubborn, nil},
-	{"waiting ends with its context", waitCanceled, nil},
-	{"unknown processes are not found", unknownProcess, nil},
-	{"output is whole", outputWhole, nil},
-	{"open reads from an offset, and while it is written", openOffset, nil},
-	{"open of what is not there", openMissing, nil},
-	{"files of a process", processFiles, nil},
-	{"arguments and environment arrive as they are", arguments, nil},
-	{"the probe says what the machine is", probe, nil},
+	{"a new process finds machines", reopened, []Need{Restart}},
+	{"a new process finds machines and processes", restart, []Need{Restart, Processes}},
+	{"start twice runs once", startTwice, []Need{Processes}},
+	{"exit codes, signals and times are results", exits, []Need{Processes}},
+	{"elapsed is measured around the process", elapsed, []Need{Processes}},
+	{"a timeout ends a process on the machine", timeout, []Need{Processes}},
+	{"stop ends all of a process", stops, []Need{Processes}},
+	{"stop kills after the grace", stopStubborn, []Need{Processes}},
+	{"waiting ends with its context", waitCanceled, []Need{Processes}},
+	{"unknown processes are not found", unknownProcess, []Need{Processes}},
+	{"output is whole", outputWhole, []Need{Processes}},
+	{"open reads from an offset, and while it is written", openOffset, []Need{Processes}},
+	{"open of what is not there", openMissing, []Need{Processes}},
+	{"files of a process", processFiles, []Need{Processes}},
+	{"arguments and environment arrive as they are", arguments, []Need{Processes}},
+	{"the probe says what the machine is", probe, []Need{Processes}},
 	{"the probe names kernel, CPU and memory", probeKeys, []Need{Programs}},
-	{"staged files are whole, and are sent once", staged, nil},
+	{"staged files are whole, and are sent once", staged, []Need{Processes}},
 	{"staged files run", stagedRun, []Need{Programs}},
-	{"a process outlives its connection", outlives, []Need{Connections}},
+	{"a process outlives its connection", outlives, []Need{Connections, Processes}},
 	{"another host key is refused", wrongHostKey, []Need{HostKeys}},
-	{"many processes on one machine", manyProcesses, nil},
-	{"one of a group is stopped alone", oneStops, nil},
+	{"many processes on one machine", manyProcesses, []Need{Processes}},
+	{"one of a group is stopped alone", oneStops, []Need{Processes}},
 	{"processes of a group find each other", peers, []Need{Peers}},
 	{"machines stand together or apart", hosts, []Need{Hosts}},
 }

@@ -219,6 +219,7 @@ func (w *world) bad() map[string]json.RawMessage {
 	}
 	if w.spec == server {
 		out["nosuch-flavor"] = json.RawMessage(strings.Replace(w.spec, "sandbox.small", "nosuch-flavor", 1))
+		out["nosuch-zone"] = json.RawMessage(strings.Replace(w.spec, `{`, `{"zone": "nosuch-zone", `, 1))
 		out["nosuch-network"] = json.RawMessage(strings.Replace(w.spec, `"network": "sandbox"`, `"network": "nosuch-network"`, 1))
 	}
 	return out

@@ -1,0 +1,323 @@
+package backendtest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/backendtest"
+	"dlx.dev/dlx/backends/openstack"
+)
+
+// A real cloud is the one that OS_CLOUD names, with what DLX_TEST_OPENSTACK says of it.
+// testdata/lab/openstack makes such a cloud.
+type realConfig struct {
+	Machine    json.RawMessage `json:"machine"`    // spec of a server; it need not be one that can be logged into
+	Guest      json.RawMessage `json:"guest"`      // spec of a server that can; absent: there is none
+	Admin      string          `json:"admin"`      // name in clouds.yaml of a login that may set quotas; empty: there is none
+	Hosts      int             `json:"hosts"`      // so many stand ready for Machine
+	Large      string          `json:"large"`      // a flavor of which no two fit a host
+	Impossible string          `json:"impossible"` // a flavor that fits no host
+	Template   string          `json:"template"`   // of clusters, with the label of_template=yes; empty: there is none
+	Faults     string          `json:"faults"`     // folder of the lab's compute driver, see there; empty: boots do not fail on request
+}
+
+const (
+	realVariable = "DLX_TEST_OPENSTACK"
+	inOrder      = "servers that are in order do not do so on request"
+)
+
+// Fake servers cannot be logged into: what stands behind their addresses is a door that proves
+// itself with the host key which Nova was given as user data, and starts nothing.
+func TestOpenStackCloud(t *testing.T) {
+	t.Parallel()
+	const nothing = "servers of Nova's fake driver run nothing"
+	w := backendtest.World{
+		Name: "openstack/cloud", New: func(t *testing.T) *backendtest.Bed { return openReal(t).bed() },
+		Without: map[backendtest.Need]string{
+			backendtest.Processes: nothing, backendtest.Programs: nothing, backendtest.Peers: nothing,
+			backendtest.Connections: nothing,
+		},
+	}
+	w.Skip = noReal()
+	backendtest.Run(t, w)
+}
+
+func TestOpenStackGuests(t *testing.T) {
+	t.Parallel()
+	w := backendtest.World{
+		Name: "openstack/guests", New: func(t *testing.T) *backendtest.Bed { return openReal(t).guests() },
+		Without: map[backendtest.Need]string{
+			backendtest.BootFailures: inOrder, backendtest.Hosts: "one host alone has real guests",
+		},
+	}
+	if w.Skip = noReal(); w.Skip == "" && readReal(t).Guest == nil {
+		w.Skip = realVariable + ` names no "guest"`
+	}
+	backendtest.Run(t, w)
+}
+
+// noReal says why there is no real cloud.
+func noReal() string {
+	switch {
+	case os.Getenv(realVariable) == "":
+		return realVariable + " is not set: testdata/lab/openstack says how to start a cloud"
+	case os.Getenv("OS_CLOUD") == "":
+		return "OS_CLOUD names no cloud"
+	}
+	return ""
+}
+
+func readReal(t *testing.T) realConfig {
+	t.Helper()
+	var c realConfig
+	dec := json.NewDecoder(strings.NewReader(os.Getenv(realVariable)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		t.Fatalf("%s: %v", realVariable, err)
+	}
+	return c
+}
+
+// realCloud is a cloud that is not ours, with a provider over it.
+type realCloud struct {
+	realConfig
+	t       *testing.T
+	params  openstack.Params
+	meddler *meddler
+	compute *gophercloud.ServiceClient // of the project that is tested
+	admin   *gophercloud.ServiceClient // nil: there is none
+	project string
+	backend *backends.Backend
+}
+
+// oneReal keeps the worlds of the cloud apart: their owners have the same names.
+var oneReal sync.Mutex
+
+func openReal(t *testing.T) *realCloud {
+	t.Helper()
+	oneReal.Lock()
+	t.Cleanup(oneReal.Unlock)
+	w := &realCloud{realConfig: readReal(t), t: t, meddler: &meddler{next: http.DefaultTransport.(*http.Transport).Clone()}}
+	auth, endpoint, tls, err := clouds.Parse(clouds.WithCloudName(os.Getenv("OS_CLOUD")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.meddler.next.TLSClientConfig = tls
+	w.meddler.secrets = []string{auth.Password, string(secret)}
+	w.params = openstack.Params{Auth: auth, Endpoint: endpoint, HTTP: w.meddler, Secret: secret, PollMin: time.Second, PollMax: 3 * time.Second, Reach: 2 * time.Minute, Log: t.Logf}
+	w.compute, w.project = login(t, os.Getenv("OS_CLOUD"))
+	if w.Admin != "" {
+		w.admin, _ = login(t, w.Admin)
+	}
+	return w
+}
+
+// login gives Nova's client of a cloud and the ID of the login's project.
+func login(t *testing.T, name string) (*gophercloud.ServiceClient, string) {
+	t.Helper()
+	auth, endpoint, tls, err := clouds.Parse(clouds.WithCloudName(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loginTo(t, auth, endpoint, tls)
+}
+
+func loginTo(t *testing.T, auth gophercloud.AuthOptions, endpoint gophercloud.EndpointOpts, tls *tls.Config) (*gophercloud.ServiceClient, string) {
+	t.Helper()
+	client, err := gopherstack.NewClient(auth.IdentityEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tls
+	t.Cleanup(transport.CloseIdleConnections)
+	client.HTTPClient = http.Client{Transport: transport}
+	auth.AllowReauth = true
+	if err := gopherstack.Authenticate(t.Context(), client, auth); err != nil {
+		t.Fatal(err)
+	}
+	compute, err := gopherstack.NewComputeV2(client, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compute.Microversion = "2.52" // that of the provider
+	project := ""
+	if r, ok := client.GetAuthResult().(tokens.CreateResult); ok {
+		if p, err := r.ExtractProject(); err == nil && p != nil {
+			project = p.ID
+		}
+	}
+	return compute, project
+}
+
+func (w *realCloud) open() *backends.Backend {
+	w.t.Helper()
+	b, err := openstack.New(w.t.Context(), w.params)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := b.Close(context.WithoutCancel(w.t.Context())); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.backend = b
+	return b
+}
+
+// bed is the cloud with servers that nobody logs into.
+func (w *realCloud) bed() *backendtest.Bed {
+	w.t.Helper()
+	if w.admin != nil {
+		w.params.Dial = (&doors{t: w.t, compute: w.admin}).dial
+	}
+	b := w.common(w.Machine)
+	b.Hosts = w.Hosts
+	if w.Faults != "" && w.admin != nil {
+		b.Fail = w.fail
+	}
+	return b
+}
+
+// guests is the cloud with servers that are machines.
+func (w *realCloud) guests() *backendtest.Bed {
+	wires := &wires{conns: map[net.Conn]bool{}}
+	w.params.Dial = wires.dial
+	b := w.common(w.Guest)
+	b.Program, b.Programs, b.Peers, b.Drop = backendtest.Shell, true, true, wires.drop
+	return b
+}
+
+func (w *realCloud) common(spec json.RawMessage) *backendtest.Bed {
+	b := &backendtest.Bed{
+		Backend: w.open(), Spec: spec, Machine: "server", Bad: map[string]json.RawMessage{"nosuch-field": with(w.t, spec, "nosuch-field", 1)},
+		Reopen: w.open, Left: w.left, Refuse: w.meddler.refuse, HangUp: w.meddler.hangUp, Revoke: w.meddler.revoke, Secrets: w.meddler.secrets,
+		Step: 700 * time.Millisecond,
+	}
+	for _, field := range []string{"flavor", "image", "network", "zone"} {
+		b.Bad["nosuch-"+field] = with(w.t, spec, field, "nosuch-"+field)
+	}
+	if w.admin != nil {
+		b.Quota = func(n int) { w.quota("instances", n) }
+	}
+	return b
+}
+
+// with is a spec with a field set.
+func with(t *testing.T, spec json.RawMessage, field string, value any) json.RawMessage {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(spec, &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields[field] = value
+	out, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// quota sets one of the project's; the test's end takes it back.
+func (w *realCloud) quota(name string, n int) {
+	w.t.Helper()
+	at := w.admin.ServiceURL("os-quota-sets", w.project)
+	askNova(w.t, w.admin, http.MethodPut, at, map[string]any{"quota_set": map[string]any{name: n, "force": true}}, nil)
+	w.t.Cleanup(func() { askNova(w.t, w.admin, http.MethodDelete, at, nil, nil) })
+}
+
+// fail lets the next boot of a machine end with a reason. That of the scheduler is really one: no
+// host takes servers any more.
+func (w *realCloud) fail(machine, reason string) {
+	w.t.Helper()
+	if !strings.HasPrefix(reason, "No valid host") {
+		if err := os.WriteFile(filepath.Join(w.Faults, "*-"+machine), []byte(reason), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		return
+	}
+	set := func(host, action string) {
+		askNova(w.t, w.admin, http.MethodPut, w.admin.ServiceURL("os-services", action), map[string]any{"binary": "nova-compute", "host": host}, nil)
+	}
+	for _, host := range w.hosts() {
+		set(host, "disable")
+		w.t.Cleanup(func() { set(host, "enable") })
+	}
+}
+
+// hosts are the names of those that servers of the usual zone stand on.
+func (w *realCloud) hosts() []string {
+	var all struct {
+		Services []struct {
+			Host string `json:"host"`
+			Zone string `json:"zone"`
+		} `json:"services"`
+	}
+	askNova(w.t, w.admin, http.MethodGet, w.admin.ServiceURL("os-services")+"?binary=nova-compute", nil, &all)
+	var out []string
+	for _, s := range all.Services {
+		if s.Zone == "nova" {
+			out = append(out, s.Host)
+		}
+	}
+	return out
+}
+
+// left lists what has a name or tag of dlx.
+func (w *realCloud) left() []string {
+	var out []string
+	for _, list := range []struct{ path, key, inner string }{{"servers", "servers", ""}, {"os-server-groups", "server_groups", ""}, {"os-keypairs", "keypairs", "keypair"}} {
+		var body map[string]json.RawMessage
+		askNova(w.t, w.compute, http.MethodGet, w.compute.ServiceURL(list.path), nil, &body)
+		var items []map[string]any
+		if err := json.Unmarshal(body[list.key], &items); err != nil {
+			w.t.Error(err)
+		}
+		for _, i := range items {
+			if list.inner != "" {
+				i, _ = i[list.inner].(map[string]any)
+			}
+			if name, _ := i["name"].(string); strings.HasPrefix(name, "dlx") {
+				out = append(out, list.path+" "+name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// askNova sends a request that is no part of what is tested, also when the test has ended.
+func askNova(t *testing.T, c *gophercloud.ServiceClient, method, url string, body, into any) {
+	t.Helper()
+	o := &gophercloud.RequestOpts{OkCodes: []int{200, 201, 202, 204}}
+	if body != nil {
+		o.JSONBody = body
+	}
+	if into != nil {
+		o.JSONResponse = into
+	}
+	resp, err := c.Request(context.WithoutCancel(t.Context()), method, url, o)
+	if err != nil {
+		t.Fatal(fmt.Errorf("%s %s: %w", method, url, err))
+	}
+	if into == nil {
+		_ = resp.Body.Close()
+	}
+}
