@@ -23,6 +23,7 @@ Y
 # What the conformance suite has to know of a cloud, see backends/backendtest/worlds_openstack_test.go.
 more=
 if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-guest", "network": "lab-guests", "zone": "guests", "user": "root"}'; fi
+if with magnum; then more+=', "template": "lab-kube"'; fi
 cat >"$LAB_DIR/env" <<E
 export OS_CLIENT_CONFIG_FILE='$LAB_DIR/clouds.yaml' OS_CLOUD=lab
 export DLX_TEST_OPENSTACK='{"machine": {"flavor": "lab.tiny", "image": "lab-image", "network": "lab-net", "user": "root"}, "admin": "lab-admin",

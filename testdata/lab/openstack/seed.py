@@ -121,6 +121,16 @@ def magnum_objects():
     if not c.network.find_network('lab-external'):
         n = c.network.create_network(name='lab-external', is_router_external=True, is_shared=True)
         c.network.create_subnet(name='lab-external', network_id=n.id, ip_version=4, cidr='203.0.113.0/24', enable_dhcp=False)
+    user = openstack.connect(cloud='lab')
+    m = user.container_infrastructure_management
+    headers = {'OpenStack-API-Version': 'container-infra 1.10'}
+    if not [t for t in m.get('/clustertemplates', headers=headers).json()['clustertemplates'] if t['name'] == 'lab-kube']:
+        r = m.post('/clustertemplates', headers=headers, json={
+            'name': 'lab-kube', 'coe': 'kubernetes', 'image_id': 'lab-kube', 'external_network_id': 'lab-external',
+            'flavor_id': 'lab.small', 'master_flavor_id': 'lab.small', 'network_driver': 'flannel', 'floating_ip_enabled': False,
+            'tls_disabled': False, 'public': False, 'registry_enabled': False, 'labels': {'kube_tag': 'v1.27.3', 'of_template': 'yes'}})
+        if r.status_code >= 300:
+            sys.exit(r.text)
 
 
 def guests_objects():
