@@ -110,7 +110,7 @@ func (c *Config) fill() {
 		c.Log = func(string, ...any) {}
 	}
 	if c.Listen == nil {
-		c.Listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) } //nolint:noctx // binding loopback does not wait
+		c.Listen = listen
 	}
 }
 

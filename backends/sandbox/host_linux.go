@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,26 @@ func lockFolder(dir string) (*os.File, error) {
 func unlockFolder(f *os.File) {
 	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 	_ = f.Close()
+}
+
+// listen opens a listener whose address is free as soon as it is closed.
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr) //nolint:noctx // binding loopback does not wait
+	if err != nil {
+		return nil, err
+	}
+	return listener{l.(*net.TCPListener)}, nil
+}
+
+type listener struct{ *net.TCPListener }
+
+// Close ends the listening itself. Closing the descriptor alone would not: a process that is being
+// started has it as well, until it becomes its program.
+func (l listener) Close() error {
+	if c, err := l.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+	return l.TCPListener.Close()
 }
 
 func allowedCPUs() []int {
