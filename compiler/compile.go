@@ -45,6 +45,7 @@ type state struct {
 	cells   []cell
 	plan    *plan.Plan
 	fleetAt []diag.Pos      // by fleet
+	scratch [2]settings     // of a cell and of a role, to be used again
 	said    map[string]bool // what was reported for one cell and would be for many
 }
 
@@ -77,7 +78,8 @@ type cell struct {
 
 type role struct {
 	spec.Role
-	flags    []spec.Setting
+	flags    []spec.Setting // its own
+	all      []spec.Setting // with the cell's and the dataset's, by name
 	machines []int
 }
 

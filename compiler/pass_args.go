@@ -52,7 +52,7 @@ func (st *state) role(c *cell, r *role) plan.Role {
 			out.Args = append(out.Args, plan.Arg{Text: fill(a, c)})
 		}
 	}
-	for _, f := range st.roleFlags(c, r) {
+	for _, f := range r.all {
 		a := plan.Arg{Text: "--" + f.Axis + "=" + f.Value.Text}
 		if late := st.late(c, f.Axis); late != nil {
 			a = plan.Arg{Text: "--" + f.Axis + "=", Late: late}

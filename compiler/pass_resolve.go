@@ -25,22 +25,26 @@ func (st *state) resolve() {
 		st.resolveCell(c)
 		st.orchestration(c)
 		st.dataset(c)
+		for j := range c.roles {
+			c.roles[j].all = st.roleFlags(c, &c.roles[j])
+		}
 		st.checkFlags(c)
 	}
 }
 
 func (st *state) resolveCell(c *cell) {
 	w := &st.study.Workload
-	flagSet := newSettings(w.Flags)
+	flagSet := newSettings(st.scratch[0], w.Flags)
+	defer func() { st.scratch[0] = flagSet }()
 	for _, b := range w.Bind {
 		if v, ok := c.value(b.Axis); ok {
 			flagSet.base(spec.Setting{Axis: b.Flag, Value: v, Pos: b.Pos})
 		}
 	}
-	env := newSettings(w.Env)
+	env := newSettings(nil, w.Env)
 	roles := map[string]*roleState{}
 	for _, r := range w.Roles {
-		roles[r.Name] = &roleState{role: r, flags: newSettings(r.Flags), set: map[string]setting{}}
+		roles[r.Name] = &roleState{role: r, flags: newSettings(nil, r.Flags), set: map[string]setting{}}
 	}
 	for i := range w.Overrides {
 		o := &w.Overrides[i]
@@ -48,25 +52,25 @@ func (st *state) resolveCell(c *cell) {
 			continue
 		}
 		for _, s := range o.Flags {
-			st.override(c, flagSet, s, "flag")
+			st.override(c, &flagSet, s, "flag")
 		}
 		for _, s := range o.Env {
-			st.override(c, env, s, "variable")
+			st.override(c, &env, s, "variable")
 		}
 		for j := range o.Roles {
 			ch := &o.Roles[j]
 			r := roles[ch.Name]
 			if r == nil {
-				r = &roleState{role: spec.Role{Name: ch.Name, Count: 1, Finish: spec.Exits, Pos: ch.Pos}, flags: newSettings(nil), set: map[string]setting{}}
+				r = &roleState{role: spec.Role{Name: ch.Name, Count: 1, Finish: spec.Exits, Pos: ch.Pos}, flags: newSettings(nil, nil), set: map[string]setting{}}
 				roles[ch.Name] = r
 			}
 			st.changeRole(c, r, ch)
 		}
 	}
-	c.flags, c.env = flagSet.sorted(), env.sorted()
+	c.flags, c.env = flagSet.list(), env.list()
 	for _, r := range roles {
 		if r.role.Count > 0 {
-			c.roles = append(c.roles, role{Role: r.role, flags: r.flags.sorted()})
+			c.roles = append(c.roles, role{Role: r.role, flags: r.flags.list()})
 		}
 	}
 	slices.SortFunc(c.roles, func(a, b role) int { return strings.Compare(a.Name, b.Name) })
@@ -75,40 +79,58 @@ func (st *state) resolveCell(c *cell) {
 	}
 }
 
-// settings is a set of named values of which some came from overrides.
-type settings map[string]setting
+// settings are named values, by name, of which some came from overrides.
+type settings []setting
 
 type setting struct {
 	spec.Setting
 	override bool
 }
 
-func newSettings(base []spec.Setting) settings {
-	s := settings{}
+// newSettings makes settings, in the memory of others that are no longer needed.
+func newSettings(old settings, base []spec.Setting) settings {
+	s := slices.Grow(old[:0], len(base))
 	for _, b := range base {
 		s.base(b)
 	}
 	return s
 }
 
-func (s settings) base(v spec.Setting) { s[v.Axis] = setting{v, false} }
+func (s settings) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(s, name, func(e setting, name string) int { return strings.Compare(e.Axis, name) })
+}
 
-func (s settings) sorted() []spec.Setting {
-	out := make([]spec.Setting, 0, len(s))
-	for _, v := range s {
-		out = append(out, v.Setting)
+func (s settings) has(name string) bool {
+	_, ok := s.find(name)
+	return ok
+}
+
+func (s *settings) set(v setting) {
+	i, ok := s.find(v.Axis)
+	if ok {
+		(*s)[i] = v
+		return
 	}
-	slices.SortFunc(out, func(a, b spec.Setting) int { return strings.Compare(a.Axis, b.Axis) })
+	*s = slices.Insert(*s, i, v)
+}
+
+func (s *settings) base(v spec.Setting) { s.set(setting{v, false}) }
+
+func (s settings) list() []spec.Setting {
+	out := make([]spec.Setting, len(s))
+	for i, v := range s {
+		out[i] = v.Setting
+	}
 	return out
 }
 
 // override sets a value, and reports it when another override set it otherwise.
-func (st *state) override(c *cell, s settings, v spec.Setting, what string) {
-	if old, ok := s[v.Axis]; ok && old.override && old.Value.Text != v.Value.Text {
-		st.contradiction(c, what+" "+v.Axis, old.Setting, v)
+func (st *state) override(c *cell, s *settings, v spec.Setting, what string) {
+	if i, ok := s.find(v.Axis); ok && (*s)[i].override && (*s)[i].Value.Text != v.Value.Text {
+		st.contradiction(c, what+" "+v.Axis, (*s)[i].Setting, v)
 		return
 	}
-	s[v.Axis] = setting{v, true}
+	s.set(setting{v, true})
 }
 
 func (st *state) contradiction(c *cell, what string, old, now spec.Setting) {
@@ -157,7 +179,7 @@ func (st *state) changeRole(c *cell, r *roleState, ch *spec.RoleChange) {
 		r.role.Artifacts = ch.Artifacts
 	}
 	for _, s := range ch.Flags {
-		st.override(c, r.flags, s, "role "+ch.Name+": flag")
+		st.override(c, &r.flags, s, "role "+ch.Name+": flag")
 	}
 }
 
@@ -226,8 +248,7 @@ func (st *state) checkFlags(c *cell) {
 		return
 	}
 	for i := range c.roles {
-		all := st.roleFlags(c, &c.roles[i])
-		for _, p := range checkFlags(kind, all, c.roles[i].Pos) {
+		for _, p := range checkFlags(kind, c.roles[i].all, c.roles[i].Pos) {
 			what := p.Msg
 			p.Path = "study.workload.flags." + p.Path
 			p.Msg += " (in cell " + c.name + ")"
@@ -238,7 +259,8 @@ func (st *state) checkFlags(c *cell) {
 
 // roleFlags joins the cell's flags with the role's own, which win, and what the dataset adds.
 func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
-	s := newSettings(c.flags)
+	s := newSettings(st.scratch[1], c.flags)
+	defer func() { st.scratch[1] = s }()
 	if st.study.Workload.Kind != spec.Command {
 		for _, f := range clusterFlags(c, r) {
 			s.base(f)
@@ -248,12 +270,12 @@ func (st *state) roleFlags(c *cell, r *role) []spec.Setting {
 		s.base(f)
 	}
 	if c.data != nil && st.study.Workload.Kind != spec.Command {
-		if _, ok := s["data_dir"]; !ok {
+		if !s.has("data_dir") {
 			s.base(spec.Setting{Axis: "data_dir", Value: spec.Value{Text: cmp.Or(c.data.Path, "generated")}, Pos: c.data.Pos})
 		}
-		if _, ok := s["data_name"]; !ok {
+		if !s.has("data_name") {
 			s.base(spec.Setting{Axis: "data_name", Value: spec.Value{Text: c.data.Name}, Pos: c.data.Pos})
 		}
 	}
-	return s.sorted()
+	return s.list()
 }

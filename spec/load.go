@@ -63,6 +63,14 @@ func Load(ctx context.Context, dir string, o Options) (*Study, error) {
 }
 
 func (s *source) study(ctx context.Context, o Options) (*Study, error) {
+	if study := s.faultlessStudy(ctx, o); study != nil {
+		return study, nil
+	}
+	return s.faultyStudy(ctx, o)
+}
+
+// faultyStudy finds all the mistakes of a study.
+func (s *source) faultyStudy(ctx context.Context, o Options) (*Study, error) {
 	var errs diag.List
 	p, err := s.open(ctx, &errs)
 	if err != nil {
@@ -81,7 +89,7 @@ func (s *source) study(ctx context.Context, o Options) (*Study, error) {
 		}
 		return nil, finish(errs)
 	}
-	d := &decoder{errs: &errs, catalog: o.Catalog, read: func(name string) ([]byte, error) { return s.read(filepath.Join(s.dir, filepath.FromSlash(name))) }}
+	d := s.decoder(&errs, o)
 	study := d.study(root)
 	if study == nil {
 		return nil, finish(errs)
@@ -105,6 +113,14 @@ func LoadTestbed(ctx context.Context, nameOrFile, studyDir string, o Options) (*
 }
 
 func (s *source) testbed(ctx context.Context, o Options) (*Testbed, error) {
+	if tb := s.faultlessTestbed(ctx, o); tb != nil {
+		return tb, nil
+	}
+	return s.faultyTestbed(ctx, o)
+}
+
+// faultyTestbed finds all the mistakes of a testbed.
+func (s *source) faultyTestbed(ctx context.Context, o Options) (*Testbed, error) {
 	var errs diag.List
 	p, err := s.open(ctx, &errs)
 	if err != nil {
@@ -123,8 +139,7 @@ func (s *source) testbed(ctx context.Context, o Options) (*Testbed, error) {
 		}
 		return nil, finish(errs)
 	}
-	d := &decoder{errs: &errs, catalog: o.Catalog}
-	tb := d.testbed(root)
+	tb := s.decoder(&errs, o).testbed(root)
 	if tb == nil {
 		return nil, finish(errs)
 	}

@@ -17,13 +17,14 @@ import (
 // place for labels, nor for values that come from -t.
 type index struct {
 	src    *source
+	files  map[string]string     // CUE's name of a file -> the user's; "" for one that is not the user's
 	labels map[string]diag.Pos   // path -> label, the first written
 	values map[string][]diag.Pos // path -> what follows the colon, each time it is written
 	byExpr map[diag.Pos]diag.Pos // place of a field's value -> its label; also in imported files
 }
 
 func newIndex(s *source, inst *build.Instance) *index {
-	x := &index{src: s, labels: map[string]diag.Pos{}, values: map[string][]diag.Pos{}, byExpr: map[diag.Pos]diag.Pos{}}
+	x := &index{src: s, files: map[string]string{}, labels: map[string]diag.Pos{}, values: map[string][]diag.Pos{}, byExpr: map[diag.Pos]diag.Pos{}}
 	for _, f := range inst.Files {
 		x.decls("", f.Decls)
 	}
@@ -136,15 +137,30 @@ func join(path, name string) string {
 }
 
 // pos converts a place; the zero Pos is returned for one that is not in a file of the user's.
-func (x *index) pos(p token.Pos) diag.Pos { return x.src.pos(p) }
+func (x *index) pos(p token.Pos) diag.Pos {
+	if !p.IsValid() {
+		return diag.Pos{}
+	}
+	at := p.Position()
+	file, known := x.files[at.Filename]
+	if !known {
+		file, _ = x.src.rel(at.Filename)
+		x.files[at.Filename] = file
+	}
+	return posIn(file, at)
+}
 
 func (s *source) pos(p token.Pos) diag.Pos {
 	if !p.IsValid() {
 		return diag.Pos{}
 	}
 	at := p.Position()
-	file, ok := s.rel(at.Filename)
-	if !ok || at.Line < 1 {
+	file, _ := s.rel(at.Filename)
+	return posIn(file, at)
+}
+
+func posIn(file string, at token.Position) diag.Pos {
+	if file == "" || at.Line < 1 {
 		return diag.Pos{}
 	}
 	return diag.Pos{File: file, Line: at.Line, Col: max(at.Column, 1)}

@@ -27,6 +27,7 @@ func newPlan() *cobra.Command {
 			if err := oneOf("output", out, "text", "json", "mermaid"); err != nil {
 				return err
 			}
+			collectLess()
 			p, err := s.compile(cmd.Context(), studyArg(args))
 			if err != nil {
 				return err

@@ -100,6 +100,7 @@ func newVet() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{"."}
 			}
+			collectLess()
 			var all diag.List
 			for _, a := range args {
 				_, err := s.compile(cmd.Context(), a)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -60,48 +61,59 @@ type wire struct {
 // Encode returns the one canonical JSON form: UTF-8, one cell, fleet, step or source a line,
 // with a final newline. Equal plans give equal bytes.
 func (p *Plan) Encode() ([]byte, error) {
-	h, err := compact(head{
+	w := newLines(4096 + 400*len(p.Steps) + 1600*len(p.Cells))
+	w.json(head{
 		p.Format, p.Study, p.Title, p.Testbed, p.Caveat, p.Repeats, nonNil(p.Axes), nonNil(p.Blocks), nonNil(p.Clouds),
 		p.Capacity, p.Workload, p.Policy, nonNil(p.Metrics), p.Figures, p.Warnings, p.Excluded, p.Labels, p.RefsFrom,
 	})
-	if err != nil {
-		return nil, err
+	if w.err == nil {
+		w.b.Truncate(w.b.Len() - 1) // its closing brace
 	}
-	b := bytes.NewBuffer(make([]byte, 0, 4096+160*len(p.Steps)+400*len(p.Cells)))
-	b.Write(h[:len(h)-1]) // without its closing brace
-	list(b, "fleets", len(p.Fleets), func(i int) ([]byte, error) { return compact(p.Fleets[i]) }, &err)
-	list(b, "cells", len(p.Cells), func(i int) ([]byte, error) {
-		return compact(wireCell{p.Cells[i], p.Fleets[p.Cells[i].Fleet].Name})
-	}, &err)
-	var line []byte
-	list(b, "steps", len(p.Steps), func(i int) ([]byte, error) {
-		line = p.appendStep(line[:0], i)
-		return line, nil
-	}, &err)
+	w.list("fleets", len(p.Fleets), func(i int) { w.json(&p.Fleets[i]) })
+	w.list("cells", len(p.Cells), func(i int) { w.json(wireCell{p.Cells[i], p.Fleets[p.Cells[i].Fleet].Name}) })
+	w.list("steps", len(p.Steps), func(i int) { w.b.Write(p.appendStep(w.b.AvailableBuffer(), i)) })
 	if len(p.Refs) > 0 {
-		list(b, "refs", len(p.Refs), func(i int) ([]byte, error) { return compact(p.Refs[i]) }, &err)
+		w.list("refs", len(p.Refs), func(i int) { w.json(&p.Refs[i]) })
 	}
 	if len(p.Sources) > 0 {
-		list(b, "sources", len(p.Sources), func(i int) ([]byte, error) { return compact(p.Sources[i]) }, &err)
+		w.list("sources", len(p.Sources), func(i int) { w.json(&p.Sources[i]) })
 	}
-	b.WriteString("\n}\n")
-	return b.Bytes(), err
+	w.b.WriteString("\n}\n")
+	return w.b.Bytes(), w.err
 }
 
-func list(b *bytes.Buffer, name string, n int, item func(int) ([]byte, error), err *error) {
-	b.WriteString(",\n\"" + name + "\":[")
+// lines writes JSON with an element of a list a line. Its err is the first.
+type lines struct {
+	b   *bytes.Buffer
+	e   *json.Encoder
+	err error
+}
+
+func newLines(size int) *lines {
+	w := &lines{b: bytes.NewBuffer(make([]byte, 0, size))}
+	w.e = json.NewEncoder(w.b)
+	w.e.SetEscapeHTML(false)
+	return w
+}
+
+func (w *lines) json(v any) {
+	if err := w.e.Encode(v); err != nil {
+		w.err = cmp.Or(w.err, err)
+		return
+	}
+	w.b.Truncate(w.b.Len() - 1) // the newline
+}
+
+func (w *lines) list(name string, n int, item func(int)) {
+	w.b.WriteString(",\n\"" + name + "\":[")
 	for i := range n {
 		if i > 0 {
-			b.WriteByte(',')
+			w.b.WriteByte(',')
 		}
-		b.WriteByte('\n')
-		j, e := item(i)
-		if e != nil && *err == nil {
-			*err = e
-		}
-		b.Write(j)
+		w.b.WriteByte('\n')
+		item(i)
 	}
-	b.WriteString("]")
+	w.b.WriteString("]")
 }
 
 // appendStep writes a step without encoding/json: steps are the bulk of a plan, and their IDs
@@ -239,16 +251,6 @@ func (p *Plan) link(w *wire) error {
 		steps[s.ID] = int32(i)
 	}
 	return nil
-}
-
-func compact(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 func nonNil[T any](s []T) []T {

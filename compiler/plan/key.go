@@ -15,7 +15,7 @@ import (
 // is staged, and what its machines are. Titles, figures, repeats, names and the order of axes
 // are not among them.
 func (p *Plan) Components(c *Cell) []Setting {
-	var out []Setting
+	out := make([]Setting, 0, 64)
 	add := func(name, value string) { out = append(out, Setting{name, value}) }
 	w := &p.Workload
 	add("block", c.Block) // the same configuration in two scenarios is measured in both
@@ -65,10 +65,13 @@ func (p *Plan) Components(c *Cell) []Setting {
 func (r *Role) components(add func(name, value string)) {
 	n := r.Name + " "
 	for i, a := range r.Args {
-		j, _ := json.Marshal(a) // cannot fail
-		if flag, value, ok := strings.Cut(a.Text, "="); ok && a.Late == nil && strings.HasPrefix(flag, "--") {
+		flag, value, ok := strings.Cut(a.Text, "=")
+		if ok = ok && strings.HasPrefix(flag, "--"); ok && a.Late == nil {
 			add(n+flag, value)
-		} else if ok && strings.HasPrefix(flag, "--") {
+			continue
+		}
+		j, _ := json.Marshal(a) // cannot fail
+		if ok {
 			add(n+flag, string(j))
 		} else {
 			add(n+"argument "+strconv.Itoa(i), string(j))
@@ -90,11 +93,13 @@ func (r *Role) components(add func(name, value string)) {
 
 // KeyOf hashes components: 32 hexadecimal digits of SHA-256 over their lengths and texts.
 func KeyOf(components []Setting) string {
-	h := sha256.New()
+	text := make([]byte, 0, 4096)
 	for _, s := range components {
-		h.Write([]byte(strconv.Itoa(len(s.Name)) + ":" + s.Name + strconv.Itoa(len(s.Value)) + ":" + s.Value))
+		text = append(append(strconv.AppendInt(text, int64(len(s.Name)), 10), ':'), s.Name...)
+		text = append(append(strconv.AppendInt(text, int64(len(s.Value)), 10), ':'), s.Value...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // A Change is one component that differs between two forms of a cell. An empty side means that

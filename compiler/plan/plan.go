@@ -277,12 +277,25 @@ type Late struct {
 // MarshalJSON writes a literal as a string, and a late value as an object.
 func (a Arg) MarshalJSON() ([]byte, error) {
 	if a.Late == nil {
+		if isPlain(a.Text) { // nearly all are
+			return append(append(append(make([]byte, 0, len(a.Text)+2), '"'), a.Text...), '"'), nil
+		}
 		return json.Marshal(a.Text)
 	}
 	return json.Marshal(struct {
 		Text string `json:"text,omitempty"`
 		Late *Late  `json:"late"`
 	}{a.Text, a.Late})
+}
+
+// isPlain reports whether a text is its own JSON form.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // UnmarshalJSON reads both forms.
