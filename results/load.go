@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
 )
@@ -57,7 +58,22 @@ func FromHistory(p *plan.Plan, h *journal.History) (*Run, error) {
 			r.Trials = append(r.Trials, trialOf(p, h, c, n))
 		}
 	}
+	r.mark()
 	return r, nil
+}
+
+// mark adds the caveat that a plan could not know: its cloud was a sandbox, reached as any other
+// cloud is. The digest stays that of the plan as it was.
+func (r *Run) mark() {
+	for i := range r.Trials {
+		for _, m := range r.Trials[i].Machines {
+			if r.Plan.Caveat == plan.NoCaveat && backends.OnSandbox(m.Facts) {
+				marked := *r.Plan
+				marked.Caveat, r.Plan = plan.Sandbox, &marked
+				return
+			}
+		}
+	}
 }
 
 func trialOf(p *plan.Plan, h *journal.History, c, n int) Trial {

@@ -120,3 +120,25 @@ func TestATrialOfACellThatWasAnotherOneThenIsUntried(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+// What a cloud says of its machines tells a sandbox from a real cloud, whatever backend it was
+// reached by.
+func TestMachinesOfASandboxMarkTheRun(t *testing.T) {
+	for _, c := range []struct {
+		facts map[string]string
+		want  plan.Caveat
+	}{
+		{map[string]string{"metadata.sandbox.dlx.dev": "processes of one computer"}, plan.Sandbox},
+		{map[string]string{"properties.sandbox.dlx.dev": "processes of one computer"}, plan.Sandbox},
+		{map[string]string{"node.runtime": "sandbox://1"}, plan.Sandbox},
+		{map[string]string{"node.runtime": "containerd://2.1", "image": "sandbox"}, plan.NoCaveat},
+		{nil, plan.NoCaveat},
+	} {
+		r := &Run{Plan: &plan.Plan{}, Trials: []Trial{{}, {Machines: []journal.MachineFact{{Name: "m", Facts: c.facts}}}}}
+		before := r.Plan
+		r.mark()
+		if r.Plan.Caveat != c.want || before.Caveat != plan.NoCaveat {
+			t.Errorf("%v: got %q, want %q", c.facts, r.Plan.Caveat, c.want)
+		}
+	}
+}

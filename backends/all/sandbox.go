@@ -28,24 +28,33 @@ const (
 	sandboxPollMax = 250 * time.Millisecond
 )
 
-// openSandbox starts the embedded cloud on loopback, with its state in o.State, and opens it as
-// any other OpenStack.
-func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, error) {
+// SandboxConfig says what the sandbox of a cloud is like, out of the settings o.Config.
+func SandboxConfig(o backends.Options) (sandbox.Config, error) {
 	op := "cloud " + o.Cloud
 	var c sandboxConfig
 	if len(o.Config) > 0 {
 		dec := json.NewDecoder(bytes.NewReader(o.Config))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&c); err != nil {
-			return nil, backends.Errorf(backends.Config, op, "%w", err)
+			return sandbox.Config{}, backends.Errorf(backends.Config, op, "%w", err)
 		}
 	}
 	if c.Hosts < 0 || c.CPUsPerHost < 0 || c.GPUsPerHost < 0 {
-		return nil, backends.Errorf(backends.Config, op, "hosts, cpusPerHost and gpusPerHost may not be negative")
+		return sandbox.Config{}, backends.Errorf(backends.Config, op, "hosts, cpusPerHost and gpusPerHost may not be negative")
 	}
-	s, err := sandbox.Start(ctx, sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, Kube: sandbox.KubeConfig{GPUs: c.GPUsPerHost}, BuildTime: sandboxBuild, Log: o.Log})
+	return sandbox.Config{State: o.State, Hosts: c.Hosts, CPUsPerHost: c.CPUsPerHost, Kube: sandbox.KubeConfig{GPUs: c.GPUsPerHost}, BuildTime: sandboxBuild, Log: o.Log}, nil
+}
+
+// openSandbox starts the embedded cloud on loopback, with its state in o.State, and opens it as
+// any other OpenStack.
+func openSandbox(ctx context.Context, o backends.Options) (*backends.Backend, error) {
+	c, err := SandboxConfig(o)
 	if err != nil {
-		return nil, &backends.Error{Class: backends.Internal, Op: op, Err: err}
+		return nil, err
+	}
+	s, err := sandbox.Start(ctx, c)
+	if err != nil {
+		return nil, &backends.Error{Class: backends.Internal, Op: "cloud " + o.Cloud, Err: err}
 	}
 	user, password, _, _ := s.Credentials()
 	b, err := openstack.New(ctx, openstack.Params{

@@ -70,6 +70,10 @@ type Config struct {
 	// Port is the SSH port of all machines; 0: one that is free.
 	Port int
 
+	// Keep keeps address and credentials of the APIs in the state as well, as long as anything is
+	// in it: files with them (CloudsYAML) stay true when the program has died and is started again.
+	Keep bool
+
 	Hosts       int // hosts of Nova, and nodes of Ironic; 0: 2
 	CPUsPerHost int // cores of this computer that a host owns; 0: they are shared out, at least 1
 

@@ -28,7 +28,7 @@ func lockFolder(dir string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another sandbox uses it: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return f, nil
 }

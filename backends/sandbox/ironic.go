@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dlx.dev/dlx/backends"
 )
 
 // The microversions of Ironic 21.1 (Zed).
@@ -182,7 +184,7 @@ func (s *Server) nodeJSON(n *node) map[string]any {
 	for k, v := range n.InstanceInfo {
 		info[k] = v
 	}
-	properties := map[string]any{"cpu_arch": "x86_64", "cpus": strconv.Itoa(s.cfg.CPUsPerHost)}
+	properties := map[string]any{"cpu_arch": "x86_64", "cpus": strconv.Itoa(s.cfg.CPUsPerHost), backends.SandboxFact: processOf}
 	if l := s.limit(n.machineID()); l != "" {
 		properties[limitFact] = l
 	}

@@ -79,7 +79,8 @@ func (s *Server) nodeGone(id string) {
 
 // Cluster gives a kubeconfig for the administrator of a cluster with a name, which is made if
 // there is none: nodes machines of flavor sandbox.medium, up at once. It stands for a cluster
-// that somebody else keeps; RemoveCluster removes it.
+// that somebody else keeps: neither it nor its machines are in the project's lists and quota, and
+// they take no place on hosts. RemoveCluster removes it.
 func (s *Server) Cluster(name string, nodes int) ([]byte, error) {
 	return s.ClusterAs(name, nodes, "admin", masters)
 }

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"dlx.dev/dlx/backends"
 )
 
 // gpuResource is what GPUs of nodes count as.
@@ -105,7 +107,7 @@ func (h *host) node() *corev1.Node {
 	n.Status = corev1.NodeStatus{Capacity: list, Allocatable: list.DeepCopy(),
 		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: h.Address}, {Type: corev1.NodeHostName, Address: h.Name}},
 		NodeInfo: corev1.NodeSystemInfo{MachineID: h.Server, SystemUUID: h.Server, BootID: h.Server, OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
-			KubeletVersion: kubeVersion, ContainerRuntimeVersion: "sandbox://1", OSImage: "dlx sandbox"}}
+			KubeletVersion: kubeVersion, ContainerRuntimeVersion: backends.SandboxRuntime + "1", OSImage: "dlx sandbox"}}
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	for _, c := range []struct {
 		t      corev1.NodeConditionType

@@ -40,7 +40,7 @@ func (s *Server) createCluster(w http.ResponseWriter, r *http.Request) {
 	case s.clusterBy(q.Name) != nil:
 		magnumError(w, http.StatusConflict, "A cluster with name %s already exists.", q.Name)
 		return
-	case len(s.st.Clusters) >= maxClusters:
+	case len(s.ownClusters()) >= maxClusters:
 		magnumError(w, http.StatusForbidden, "You have reached the maximum clusters per project, %d. You may delete a cluster to make room for a new one.", maxClusters)
 		return
 	}
@@ -104,12 +104,18 @@ func (s *Server) clusterJSON(c *cluster, detail bool) map[string]any {
 	return out
 }
 
+// ownClusters are those of the project, the oldest first. The caller holds s.mu.
+func (s *Server) ownClusters() []*cluster {
+	list := slices.DeleteFunc(slices.Collect(maps.Values(s.st.Clusters)), func(c *cluster) bool { return c.Apart })
+	slices.SortFunc(list, func(a, b *cluster) int { return a.Created.Compare(b.Created) })
+	return list
+}
+
 func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []any{}
-	byAge := slices.SortedFunc(maps.Values(s.st.Clusters), func(a, b *cluster) int { return a.Created.Compare(b.Created) })
-	for _, c := range byAge {
+	for _, c := range s.ownClusters() {
 		list = append(list, s.clusterJSON(c, strings.HasSuffix(r.URL.Path, "/detail")))
 	}
 	reply(w, http.StatusOK, map[string]any{"clusters": list})

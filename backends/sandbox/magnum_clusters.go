@@ -35,6 +35,7 @@ type cluster struct {
 	CAKey    string            `json:"caKey"`
 	Address  string            `json:"address,omitempty"`
 	Port     int               `json:"port,omitempty"`
+	Apart    bool              `json:"apart,omitempty"` // somebody else keeps it: no project sees it
 	Created  time.Time         `json:"created"`
 	Updated  time.Time         `json:"updated"`
 }
@@ -65,10 +66,11 @@ func (s *Server) clusterBy(id string) *cluster {
 	return nil
 }
 
-// newCluster makes a cluster and its servers, which are not up yet. The caller holds s.mu.
+// newCluster makes a cluster that stands apart and its servers, which are not up yet. The caller
+// holds s.mu.
 func (s *Server) newCluster(name string, t *template, count int) (*cluster, error) {
 	now := time.Now()
-	c := &cluster{ID: randomID(), Name: name, Template: t.ID, Flavor: t.Flavor, Masters: 1, Timeout: 60, Status: "CREATE_IN_PROGRESS", Stack: randomID(), Created: now, Updated: now}
+	c := &cluster{ID: randomID(), Name: name, Template: t.ID, Flavor: t.Flavor, Masters: 1, Timeout: 60, Status: "CREATE_IN_PROGRESS", Stack: randomID(), Apart: true, Created: now, Updated: now}
 	var err error
 	if c.CA, c.CAKey, err = newCA(name); err != nil {
 		return nil, err
@@ -82,12 +84,15 @@ func (s *Server) addServers(c *cluster, count int) error {
 	f := flavorBy(c.Flavor)
 	for i := range count {
 		now := time.Now()
-		v := &server{ID: randomID(), Name: c.nodeName(i), Flavor: f.ID, Zone: Zone, KeyName: c.Keypair, Status: "BUILD", Task: "scheduling", Created: now, Updated: now, Ready: now.Add(s.cfg.BuildTime),
+		v := &server{ID: randomID(), Name: c.nodeName(i), Flavor: f.ID, Zone: Zone, KeyName: c.Keypair, Apart: c.Apart, Status: "BUILD", Task: "scheduling", Created: now, Updated: now, Ready: now.Add(s.cfg.BuildTime),
 			Metadata: map[string]string{"magnum:cluster_uuid": c.ID, "metering.stack": c.Stack}}
 		if k := s.st.Keypairs[c.Keypair]; k != nil {
 			v.PublicKey = k.PublicKey
 		}
-		why := s.overQuota(f)
+		why := ""
+		if !c.Apart {
+			why = s.overQuota(f)
+		}
 		s.st.Servers[v.ID] = v
 		c.Servers = append(c.Servers, v.ID)
 		switch {
@@ -108,11 +113,14 @@ func (s *Server) addServers(c *cluster, count int) error {
 func (s *Server) placeNode(v *server, c *cluster) bool {
 	used, same := make([]int, s.cfg.Hosts), make([]int, s.cfg.Hosts)
 	for _, o := range s.st.Servers {
-		if o.Placed && o.Host < len(used) {
+		if !o.Placed || o.Host >= len(used) {
+			continue
+		}
+		if !o.Apart {
 			used[o.Host] += s.takes(flavorBy(o.Flavor))
-			if slices.Contains(c.Servers, o.ID) {
-				same[o.Host]++
-			}
+		}
+		if slices.Contains(c.Servers, o.ID) {
+			same[o.Host]++
 		}
 	}
 	f := flavorBy(v.Flavor)

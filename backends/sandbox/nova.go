@@ -110,6 +110,9 @@ func (s *Server) showFlavor(w http.ResponseWriter, r *http.Request, _ int) {
 func (s *Server) used() Quota {
 	var q Quota
 	for _, v := range s.st.Servers {
+		if v.Apart {
+			continue
+		}
 		f := flavorBy(v.Flavor)
 		q.Instances++
 		q.Cores += f.VCPUs

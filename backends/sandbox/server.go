@@ -25,7 +25,7 @@ type Server struct {
 	lock *os.File
 	base string // URL of the API listener
 
-	// Password and application credential that Keystone accepts, new at each Start.
+	// Password and application credential that Keystone accepts.
 	password, appID, appSecret string
 
 	mu       sync.Mutex
@@ -62,7 +62,6 @@ func Start(_ context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, lock: lock, mux: http.NewServeMux(),
-		password: rand.Text(), appID: randomID(), appSecret: rand.Text(),
 		machines: map[string]*machine{}, kubes: map[string]*kube{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
 	}
 	if err := s.start(); err != nil {
@@ -77,11 +76,9 @@ func (s *Server) start() error {
 	if s.st, err = loadState(s.cfg.State); err != nil {
 		return err
 	}
-	l := s.cfg.Listener
-	if l == nil {
-		if l, err = s.cfg.Listen("127.0.0.1:0"); err != nil {
-			return err
-		}
+	l, err := s.openAPI()
+	if err != nil {
+		return err
 	}
 	s.base = "http://" + l.Addr().String()
 	s.bearNodes()
@@ -101,6 +98,32 @@ func (s *Server) start() error {
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}
 	s.work.Go(func() { _ = s.http.Serve(l) })
 	return nil
+}
+
+// openAPI opens the listener of the APIs and chooses the credentials: those of before, where they
+// are kept and the address is free still.
+func (s *Server) openAPI() (net.Listener, error) {
+	if s.st.empty() {
+		s.st.API = nil
+	}
+	api, l := s.st.API, s.cfg.Listener
+	var err error
+	if l == nil && api != nil {
+		l, _ = s.cfg.Listen(api.Address)
+	}
+	if l == nil {
+		if l, err = s.cfg.Listen("127.0.0.1:0"); err != nil {
+			return nil, err
+		}
+	}
+	if api == nil {
+		api = &endpoint{Password: rand.Text(), AppID: randomID(), AppSecret: rand.Text()}
+	}
+	s.password, s.appID, s.appSecret = api.Password, api.AppID, api.AppSecret
+	if api.Address = l.Addr().String(); s.cfg.Keep {
+		s.st.API = api
+	}
+	return l, nil
 }
 
 // resume brings back what the state says: machines that were up, and changes that were going on.
@@ -175,7 +198,7 @@ func (s *Server) later(name string, d time.Duration, f func()) {
 func (s *Server) URL() string { return s.base + "/identity/v3" }
 
 // Credentials are what Keystone accepts: a user name and password in the project "sandbox" of
-// the domain "default", or an application credential. They are new at each Start.
+// the domain "default", or an application credential. They are new at each Start, but for Config.Keep.
 func (s *Server) Credentials() (user, password, appID, appSecret string) {
 	return User, s.password, s.appID, s.appSecret
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dlx.dev/dlx/backends"
 )
 
 func (s *Server) showServer(w http.ResponseWriter, r *http.Request, minor int) {
@@ -73,7 +75,7 @@ func (s *Server) listServers(w http.ResponseWriter, r *http.Request, minor int) 
 	list, more := []any{}, false
 	last := ""
 	for _, v := range all {
-		if !fits(v) {
+		if v.Apart || !fits(v) {
 			continue
 		}
 		if len(list) == limit {
@@ -131,6 +133,9 @@ func serverFilter(q url.Values, minor int) (fits func(*server) bool, refused str
 // "affinity", or the control files of its group with their values.
 const limitFact = "cpu.limit"
 
+// processOf is what machines say that they are, under backends.SandboxFact.
+const processOf = "processes of one computer"
+
 // faultLag is how much later than the state ERROR its reason is there, as in Nova, whose conductor
 // writes the one after the other.
 const faultLag = 100 * time.Millisecond
@@ -147,6 +152,7 @@ func (s *Server) serverJSON(v *server, minor int) map[string]any {
 		meta[limitFact] = l
 	}
 	maps.Copy(meta, v.Metadata)
+	meta[backends.SandboxFact] = processOf
 	addresses := map[string]any{}
 	if v.Address != "" {
 		addresses[Network] = []any{map[string]any{"addr": v.Address, "version": 4, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": macOf(v.ID)}}

@@ -151,7 +151,7 @@ func checkNetworks(raw json.RawMessage, minor int) string {
 func (s *Server) place(v *server) bool {
 	used := make([]int, s.cfg.Hosts)
 	for _, o := range s.st.Servers {
-		if o.Placed && o.Host < len(used) {
+		if o.Placed && !o.Apart && o.Host < len(used) {
 			used[o.Host] += s.takes(flavorBy(o.Flavor))
 		}
 	}

@@ -15,7 +15,8 @@ import (
 // state is all that survives the program. It is written as a whole after every change.
 type state struct {
 	Port         int                     `json:"port"`
-	Next         int                     `json:"next"` // of addresses
+	Next         int                     `json:"next"`          // of addresses
+	API          *endpoint               `json:"api,omitempty"` // with Config.Keep
 	Servers      map[string]*server      `json:"servers,omitempty"`
 	Keypairs     map[string]*keypair     `json:"keypairs,omitempty"`
 	Nodes        map[string]*node        `json:"nodes,omitempty"` // only those that are not as they were born
@@ -37,7 +38,8 @@ type server struct {
 	UserData  []byte            `json:"userData,omitempty"`
 	Tags      []string          `json:"tags,omitempty"`
 	Metadata  map[string]string `json:"metadata,omitempty"`
-	Status    string            `json:"status"` // BUILD, ACTIVE, ERROR
+	Status    string            `json:"status"`          // BUILD, ACTIVE, ERROR
+	Apart     bool              `json:"apart,omitempty"` // of a cluster that somebody else keeps: no project sees it, and it takes no place
 	Task      string            `json:"task,omitempty"`
 	Fault     *fault            `json:"fault,omitempty"`
 	Group     string            `json:"group,omitempty"` // of servers
@@ -55,6 +57,14 @@ type fault struct {
 	Code    int       `json:"code"`
 	Message string    `json:"message"`
 	Created time.Time `json:"created"`
+}
+
+// endpoint is where the APIs are and what Keystone accepts.
+type endpoint struct {
+	Address   string `json:"address"`
+	Password  string `json:"password"`
+	AppID     string `json:"appID"`
+	AppSecret string `json:"appSecret"`
 }
 
 // keypair is a public key with a name.
@@ -83,6 +93,11 @@ func loadState(dir string) (*state, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	st.fill()
+	return st, nil
+}
+
+func (st *state) fill() {
 	if st.Servers == nil {
 		st.Servers = map[string]*server{}
 	}
@@ -104,7 +119,6 @@ func loadState(dir string) (*state, error) {
 	if st.Allocations == nil {
 		st.Allocations = map[string]*allocation{}
 	}
-	return st, nil
 }
 
 func (st *state) empty() bool {

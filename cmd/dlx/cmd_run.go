@@ -87,11 +87,11 @@ func runPlan(ctx context.Context, p *plan.Plan, dir string, o runOptions, stdout
 		return &exitError{exitEnvironment, runErr}
 	}
 	f.tidy(out)
-	sum := summarize(p, dir, out)
 	r, err := results.FromHistory(p, f.history)
 	if err != nil {
 		return err
 	}
+	sum := summarize(r.Plan, dir, out)
 	if sum.Files, err = export.All(filepath.Join(dir, results.ResultsDir), results.Tabulate(r)); err != nil {
 		return &exitError{exitEnvironment, fmt.Errorf("results: %w", err)}
 	}
