@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/gorilla/websocket"
 	corev1 "k8s.io/api/core/v1"
@@ -273,6 +274,9 @@ func (u *upgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 	refused := &upgradeError{status: resp.Status}
 	var s metav1.Status
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s) == nil && s.Kind == "Status" && s.Code > 0 {
+		if s.Code == http.StatusForbidden && !strings.Contains(s.Message, "cannot ") { // servers leave out what is lacking
+			s.Message = strings.TrimRight(s.Message, ": ") + `; it takes the verbs create and get on resource "pods/exec"`
+		}
 		refused.answer = &s
 	}
 	return nil, refused

@@ -1,13 +1,21 @@
 package kubernetes_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -18,44 +26,16 @@ import (
 // A login for one namespace that is there is enough, and one that may do less is told what it
 // lacks. The rules are those of the package's documentation.
 func TestRole(t *testing.T) {
-	path := os.Getenv("DLX_TEST_KUBECONFIG")
-	if path == "" {
-		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
-		}
-		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
-	}
-	kubeconfig, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := realCluster(t)
 	rules, err := os.ReadFile("testdata/role.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	admin := newBed(t, kubeconfig, podOfTests())
 	ns := "dlx-role-" + admin.run
-	admin.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
+	admin.grant(ns, "bench", string(rules))
 	defer admin.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
-	at := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + ns
-	admin.api(http.MethodPost, at+"/roles", string(rules))
-	admin.api(http.MethodPost, at+"/rolebindings", `{"metadata": {"name": "dlx"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "dlx"},
-		"subjects": [{"kind": "User", "name": "bench", "apiGroup": "rbac.authorization.k8s.io"}]}`)
-	as := func(user string) []byte {
-		cfg, err := clientcmd.Load(kubeconfig)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, u := range cfg.AuthInfos {
-			u.Impersonate = user
-		}
-		text, err := clientcmd.Write(*cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
-	b := newBedIn(t, as("bench"), ns, admin.spec)
+	b := newBedIn(t, as(t, kubeconfig, "bench"), ns, admin.spec)
 	m := b.fleet("f", 1)[0]
 	if m.Host == "" || m.Facts["node.kubelet"] != "" {
 		t.Errorf("got host %q, facts %v", m.Host, m.Facts)
@@ -69,7 +49,7 @@ func TestRole(t *testing.T) {
 	if err := b.Release(t.Context(), backends.Owner{Run: b.run}, &b.book); err != nil {
 		t.Error(err)
 	}
-	x, err := kubernetes.NewBackend(as("stranger"), ns, kubernetes.Options{Log: t.Logf})
+	x, err := kubernetes.NewBackend(as(t, kubeconfig, "stranger"), ns, kubernetes.Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,4 +59,201 @@ func TestRole(t *testing.T) {
 	if backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), `User "stranger" cannot get resource "configmaps"`) {
 		t.Errorf("got %s: %v", backends.ClassOf(err), err)
 	}
+}
+
+// realCluster is the kubeconfig of an administrator of a real cluster.
+func realCluster(t *testing.T) []byte {
+	t.Helper()
+	path := os.Getenv("DLX_TEST_KUBECONFIG")
+	if path == "" {
+		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
+			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
+		}
+		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
+	}
+	kubeconfig, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+// grant makes a namespace in which a user has the rights of a role.
+func (b *bed) grant(ns, user, role string) {
+	b.t.Helper()
+	b.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
+	at := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + ns
+	b.api(http.MethodPost, at+"/roles", role)
+	b.api(http.MethodPost, at+"/rolebindings", `{"metadata": {"name": "dlx"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "dlx"},
+		"subjects": [{"kind": "User", "name": "`+user+`", "apiGroup": "rbac.authorization.k8s.io"}]}`)
+}
+
+// as is a kubeconfig that acts for another user.
+func as(t *testing.T, kubeconfig []byte, user string) []byte {
+	t.Helper()
+	cfg, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range cfg.AuthInfos {
+		u.Impersonate = user
+	}
+	text, err := clientcmd.Write(*cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestEachVerbIsNeeded takes one verb after the other out of the role: then something that dlx does
+// fails, and says which.
+func TestEachVerbIsNeeded(t *testing.T) {
+	kubeconfig := realCluster(t)
+	text, err := os.ReadFile("testdata/role.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var role struct {
+		Metadata map[string]string   `json:"metadata"`
+		Rules    []rbacv1.PolicyRule `json:"rules"`
+	}
+	if err := json.Unmarshal(text, &role); err != nil {
+		t.Fatal(err)
+	}
+	for i, rule := range role.Rules {
+		for j, resource := range rule.Resources {
+			for _, verb := range rule.Verbs {
+				if verb == "list" && resource == "events" {
+					continue // for servers before 1.34: later ones send the list with the watch
+				}
+				t.Run(verb+" "+strings.ReplaceAll(resource, "/", "-"), func(t *testing.T) {
+					t.Parallel()
+					less := role
+					less.Rules = slices.Clone(role.Rules)
+					less.Rules[i].Resources = slices.Delete(slices.Clone(rule.Resources), j, j+1)
+					rest := rule
+					rest.Resources = []string{resource}
+					rest.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
+					less.Rules = slices.DeleteFunc(append(less.Rules, rest), func(r rbacv1.PolicyRule) bool { return len(r.Resources) == 0 || len(r.Verbs) == 0 })
+					rules, err := json.Marshal(less)
+					if err != nil {
+						t.Fatal(err)
+					}
+					admin := newBed(t, kubeconfig, podOfTests())
+					ns := "dlx-verb-" + admin.run
+					admin.grant(ns, "verb-"+admin.run, string(rules))
+					defer admin.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
+					err = everything(t, admin, as(t, kubeconfig, "verb-"+admin.run), ns)
+					if err == nil {
+						t.Fatalf("everything works without %s %s: the role allows too much", verb, resource)
+					}
+					if want := refusalOf(verb, resource); !strings.Contains(err.Error(), want) {
+						t.Errorf("got %v; want it to say %q", err, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// refusalOf is what an error says when a verb is lacking. The server gives no reason for an exec.
+func refusalOf(verb, resource string) string {
+	if resource == "pods/exec" && verb == "create" {
+		return `it takes the verbs create and get on resource "pods/exec"`
+	}
+	return fmt.Sprintf("cannot %s resource %q", verb, resource)
+}
+
+// everything does with a login what dlx does on a cluster, and returns what went wrong first.
+func everything(t *testing.T, admin *bed, kubeconfig []byte, ns string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	// Two holders, two processes and two more; with it from the start the server knows it in time.
+	admin.api(http.MethodPost, "/api/v1/namespaces/"+ns+"/resourcequotas", `{"metadata": {"name": "few"}, "spec": {"hard": {"pods": "6"}}}`)
+	var mu sync.Mutex
+	var refused error // events are of use, but nothing ends without them
+	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Patience: 20 * time.Second, Log: func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); strings.Contains(line, "forbidden") && !strings.Contains(line, `resource "nodes"`) { // who may read nodes learns more
+			mu.Lock()
+			defer mu.Unlock()
+			refused = errors.New(line)
+		}
+		t.Logf(format, args...)
+	}})
+	if err != nil {
+		return err
+	}
+	defer b.Close(context.WithoutCancel(ctx))
+	l := b.Launchers["kubernetes"]
+	owner := backends.Owner{Run: admin.run, Fleet: "f"}
+	ledger := &book{state: map[string]string{}}
+	spec := json.RawMessage(admin.spec)
+	ms, err := b.Provision(ctx, backends.FleetRequest{Owner: owner, Ledger: ledger, Hosts: backends.DifferentHosts,
+		Machines: []backends.MachineRequest{{Name: "m0", Spec: spec}, {Name: "m1", Spec: spec}}})
+	if err != nil {
+		return err
+	}
+	if ms, err = l.Prepare(ctx, ms); err != nil {
+		return err
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		return err
+	}
+	if _, err := l.Stage(ctx, ms[0], backends.File{Name: "file", Path: file, Mode: 0o644}); err != nil {
+		return err
+	}
+	both := backends.Group{ID: "p", Machines: ms, Args: [][]string{shell("echo out; exit 3"), shell("exit 4")}}
+	for range 2 { // the second finds what the first did
+		if err := l.Start(ctx, both); err != nil {
+			return err
+		}
+	}
+	for i, m := range ms {
+		if _, err := l.Wait(ctx, m, fmt.Sprint("p-", i)); err != nil {
+			return err
+		}
+	}
+	r, err := l.Open(ctx, ms[0], "p-0", backends.Stdout, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.ReadAll(r); err != nil {
+		return err
+	}
+	if err := stopUnstarted(ctx, l, ms[0]); err != nil {
+		return err
+	}
+	many := backends.Group{ID: "q"}
+	for range 6 {
+		many.Machines, many.Args = append(many.Machines, ms[0]), append(many.Args, shell("sleep 100"))
+	}
+	err = l.Start(ctx, many)
+	if backends.ClassOf(err) != backends.Quota {
+		return fmt.Errorf("a pod too many: %w", err)
+	}
+	if _, err := b.Owned(ctx, owner); err != nil {
+		return err
+	}
+	if err := b.Release(ctx, owner, ledger); err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return refused
+}
+
+// stopUnstarted stops a process for which no node has the room.
+func stopUnstarted(ctx context.Context, l backends.Launcher, m backends.Machine) error {
+	soon, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	err := l.Start(soon, backends.Single(m, backends.Process{ID: "big", CPUs: 1000, Args: shell("exit 0")}))
+	if err == nil {
+		return errors.New("a process with 1000 CPUs has been started")
+	}
+	if backends.ClassOf(err) == backends.Config && strings.Contains(err.Error(), "forbidden") {
+		return err
+	}
+	return l.Stop(ctx, m, "big-0", time.Second)
 }

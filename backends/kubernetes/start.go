@@ -130,6 +130,14 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	return nil
 }
 
+// whyUnknown tells why no event gives a reason, if that is so.
+func (c *cluster) whyUnknown() string {
+	if _, _, err := c.events.state(); err != nil {
+		return "; events would say why, but " + clip(c.redact(err.Error()))
+	}
+	return ""
+}
+
 // podsOf gives the pods of a Job by their index. Of several of one index, the first counts.
 func (c *cluster) podsOf(name string) map[int]*corev1.Pod {
 	out := map[int]*corev1.Pod{}
@@ -165,7 +173,7 @@ func (st *starting) awaitPods(ctx context.Context) error {
 			switch {
 			case p == nil:
 				if t = creationFailed(c.warningsOf(st.uid)); t == nil {
-					t = &trouble{class: backends.Infra, words: "job " + st.name + " has no pod for it", after: c.opt.Patience}
+					t = &trouble{class: backends.Infra, words: "job " + st.name + " has no pod for it" + c.whyUnknown(), after: c.opt.Patience}
 				}
 			case p.DeletionTimestamp != nil:
 				return false, 0, backends.Errorf(backends.Infra, op, "pod %s: %s", p.Name, endOfPod(p))
