@@ -20,6 +20,7 @@ const (
 	LostAnswers  Need = "lost answers"  // Bed.HangUp
 	Connections  Need = "connections"   // Bed.Drop
 	Login        Need = "login"         // Bed.Revoke
+	Strangers    Need = "strangers"     // Bed.Stranger
 	Secrets      Need = "secrets"       // Bed.Secrets
 	Processes    Need = "processes"     // Bed.Program
 	Programs     Need = "programs"      // Bed.Programs
@@ -37,6 +38,7 @@ var has = map[Need]func(*Bed) bool{
 	LostAnswers:  func(b *Bed) bool { return b.HangUp != nil },
 	Connections:  func(b *Bed) bool { return b.Drop != nil },
 	Login:        func(b *Bed) bool { return b.Revoke != nil },
+	Strangers:    func(b *Bed) bool { return b.Stranger != nil },
 	Secrets:      func(b *Bed) bool { return len(b.Secrets) > 0 },
 	Processes:    func(b *Bed) bool { return b.Program != nil },
 	Programs:     func(b *Bed) bool { return b.Programs },

@@ -16,7 +16,7 @@ func TestAnAbsenceIsDeclaredOnlyWhereItIsReal(t *testing.T) {
 		Bad:     map[string]json.RawMessage{"nosuch": nil}, Programs: true, Secrets: []string{"x"}, Hosts: 2, Peers: true,
 		Program: func(Program) []string { return nil },
 		Reopen:  func() *backends.Backend { return nil }, Fail: func(string, string) {}, Quota: func(int) {},
-		Refuse: func(int, int, int) {}, HangUp: func() {}, Drop: func() {}, Revoke: func() {},
+		Refuse: func(int, int, int) {}, HangUp: func() {}, Drop: func() {}, Revoke: func() {}, Stranger: func(string) func() { return nil },
 	}
 	for n := range has {
 		w := World{Without: map[Need]string{n: "by its nature"}}

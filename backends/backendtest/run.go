@@ -45,15 +45,16 @@ type Bed struct {
 
 	Step time.Duration // an eighth of the time that making machines takes, about; 0: as the sandbox
 
-	Reopen  func() *backends.Backend            // what a new process with the same secret would open
-	Left    func() []string                     // what is there though everything was released
-	Fail    func(machine, reason string)        // the next boot of that machine ends so
-	Quota   func(machines int)                  // how many may exist
-	Refuse  func(status, retryAfter, times int) // the next requests for a machine; retryAfter < 0: without the header
-	HangUp  func()                              // the next request for a machine arrives and is not answered
-	Drop    func()                              // all connections to machines break
-	Revoke  func()                              // the login is void
-	Secrets []string                            // texts that may stand in no error and no fact
+	Reopen   func() *backends.Backend            // what a new process with the same secret would open
+	Left     func() []string                     // what is there though everything was released
+	Fail     func(machine, reason string)        // the next boot of that machine ends so
+	Quota    func(machines int)                  // how many may exist
+	Refuse   func(status, retryAfter, times int) // the next requests for a machine; retryAfter < 0: without the header
+	HangUp   func()                              // the next request for a machine arrives and is not answered
+	Drop     func()                              // all connections to machines break
+	Revoke   func()                              // the login is void
+	Stranger func(run string) (remove func())    // somebody else makes something with the names of a run's
+	Secrets  []string                            // texts that may stand in no error and no fact
 }
 
 // A Program says what a process does: these things, in this order.
@@ -159,6 +160,8 @@ var checks = []check{
 	{"other refusals are temporary errors", refusedForLong, []Need{Refusals}},
 	{"a lost answer makes no second machine", lostAnswer, []Need{LostAnswers}},
 	{"a void login is renewed", renewed, []Need{Login}},
+	{"whatever runs left is found without them", leftBehind, nil},
+	{"what has names like dlx's is left alone", strangers, []Need{Strangers}},
 	{"no secret in errors and facts", noSecrets, []Need{BootFailures, Refusals, Secrets}},
 	{"a new process finds machines", reopened, []Need{Restart}},
 	{"a new process finds machines and processes", restart, []Need{Restart, Processes}},

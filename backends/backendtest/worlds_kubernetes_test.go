@@ -116,9 +116,10 @@ func (w *kubeWorld) bed() *backendtest.Bed {
 			}
 			refuse(status, "the server is busy "+strings.Join(secrets, " "), times, header...)
 		},
-		HangUp:  func() { w.cfg.Faults.HangUp(create, 1) },
-		Drop:    func() { w.cloud.DropKubernetes() },
-		Secrets: secrets,
+		HangUp:   func() { w.cfg.Faults.HangUp(create, 1) },
+		Drop:     func() { w.cloud.DropKubernetes() },
+		Stranger: func(run string) func() { return squatter(w.t, w.rest(), run) },
+		Secrets:  secrets,
 	}
 }
 
@@ -250,8 +251,18 @@ func realCluster(t *testing.T) *backendtest.Bed {
 			}
 			limit(t, administrator(t, kubeconfig), where, n)
 		},
-		Secrets: credentials(t, kubeconfig),
+		Stranger: func(run string) func() { return squatter(t, administrator(t, kubeconfig), run) },
+		Secrets:  credentials(t, kubeconfig),
 	}
+}
+
+// squatter makes a namespace with the name of a run's, and something in it.
+func squatter(t *testing.T, cfg *rest.Config, run string) (remove func()) {
+	t.Helper()
+	const json = types.PatchType("application/json")
+	ask(t, cfg, http.MethodPost, "/api/v1/namespaces", json, `{"metadata": {"name": "dlx-`+run+`-a"}}`)
+	ask(t, cfg, http.MethodPost, "/api/v1/namespaces/dlx-"+run+"-a/configmaps", json, `{"metadata": {"name": "dlx-`+run+`", "labels": {"dlx.dev/run": "`+run+`-a"}}}`)
+	return func() { ask(t, cfg, http.MethodDelete, "/api/v1/namespaces/dlx-"+run+"-a", json, "{}") }
 }
 
 // credentials gives the texts of a kubeconfig that are secret.

@@ -209,7 +209,8 @@ func (w *realCloud) common(spec json.RawMessage) *backendtest.Bed {
 	b := &backendtest.Bed{
 		Backend: w.open(), Spec: spec, Machine: "server", Bad: map[string]json.RawMessage{"nosuch-field": with(w.t, spec, "nosuch-field", 1)},
 		Reopen: w.open, Left: w.left, Refuse: w.meddler.refuse, HangUp: w.meddler.hangUp, Revoke: w.meddler.revoke, Secrets: w.meddler.secrets,
-		Step: 700 * time.Millisecond,
+		Step:     700 * time.Millisecond,
+		Stranger: func(run string) func() { return stranger(w.t, w.compute, run) },
 	}
 	for _, field := range []string{"flavor", "image", "network", "zone"} {
 		b.Bad["nosuch-"+field] = with(w.t, spec, field, "nosuch-"+field)

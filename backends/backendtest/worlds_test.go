@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/backendtest"
@@ -43,6 +44,7 @@ func TestMemory(t *testing.T) {
 			backendtest.Login:       "nobody logs in",
 			backendtest.HostKeys:    "nobody logs in",
 			backendtest.Secrets:     "nobody logs in",
+			backendtest.Strangers:   "whatever is there was made by the backend",
 			backendtest.Programs:    "processes are functions of this program",
 			backendtest.Peers:       "processes are functions of this program",
 			backendtest.Hosts:       "machines stand nowhere",
@@ -200,10 +202,11 @@ func (w *world) bed() *backendtest.Bed {
 			}
 			w.cfg.Faults.Fail(create, status, `{"overLimit": {"code": 1, "message": "This request was rate-limited. `+strings.Join(w.secrets, " ")+`"}}`, times, header...)
 		},
-		HangUp:  func() { w.cfg.Faults.HangUp(create, 1) },
-		Drop:    func() { w.cloud.DropConnections() },
-		Revoke:  func() { w.cloud.Revoke() },
-		Secrets: w.secrets,
+		HangUp:   func() { w.cfg.Faults.HangUp(create, 1) },
+		Drop:     func() { w.cloud.DropConnections() },
+		Revoke:   func() { w.cloud.Revoke() },
+		Stranger: func(run string) func() { return stranger(w.t, w.nova(), run) },
+		Secrets:  w.secrets,
 	}
 	if w.spec == server {
 		b.Hosts = w.cfg.Hosts
@@ -288,4 +291,44 @@ func (w *world) left() []string {
 		out = append(out, "file "+f.Name())
 	}
 	return out
+}
+
+// nova is a way to Nova besides the provider's.
+func (w *world) nova() *gophercloud.ServiceClient {
+	w.t.Helper()
+	user, password, _, _ := w.cloud.Credentials()
+	transport := &http.Transport{DisableKeepAlives: true} // no connection outlives a bubble
+	if w.net != nil {
+		transport.DialContext = w.net.DialContext
+	}
+	client, err := gopherstack.NewClient(w.cloud.URL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	client.HTTPClient = http.Client{Transport: transport}
+	if err := gopherstack.Authenticate(w.t.Context(), client, gophercloud.AuthOptions{IdentityEndpoint: w.cloud.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"}); err != nil {
+		w.t.Fatal(err)
+	}
+	compute, err := gopherstack.NewComputeV2(client, gophercloud.EndpointOpts{Region: sandbox.Region})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return compute
+}
+
+// stranger makes a keypair and a server group with the names of a run's.
+func stranger(t *testing.T, nova *gophercloud.ServiceClient, run string) (remove func()) {
+	t.Helper()
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJMy5mXZ5s5Z0h5YJm5m0pQ6eUq0p0m2g8t5m0r0l0aB somebody@else"
+	var group struct {
+		Group struct {
+			ID string `json:"id"`
+		} `json:"server_group"`
+	}
+	askNova(t, nova, http.MethodPost, nova.ServiceURL("os-keypairs"), map[string]any{"keypair": map[string]any{"name": "dlx-" + run, "public_key": key}}, nil)
+	askNova(t, nova, http.MethodPost, nova.ServiceURL("os-server-groups"), map[string]any{"server_group": map[string]any{"name": "dlx." + run + ".f", "policies": []string{"affinity"}}}, &group)
+	return func() {
+		askNova(t, nova, http.MethodDelete, nova.ServiceURL("os-keypairs", "dlx-"+run), nil, nil)
+		askNova(t, nova, http.MethodDelete, nova.ServiceURL("os-server-groups", group.Group.ID), nil, nil)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/internal/leftovers"
 )
 
 // Config scripts a Cloud. Its functions may be called from many goroutines; nil ones do nothing.
@@ -49,6 +50,7 @@ type Cloud struct {
 
 type machine struct {
 	owner backends.Owner
+	until time.Time
 	m     backends.Machine
 	up    chan struct{} // closed when booted
 	err   error
@@ -144,7 +146,7 @@ func (c *Cloud) create(ctx context.Context, req backends.FleetRequest, r backend
 	c.next++
 	ctx2, end := context.WithCancel(context.Background()) //nolint:forbidigo // the machine outlives the call
 	m := &machine{
-		owner: req.Owner, up: make(chan struct{}), err: err, done: ctx2, end: end, procs: map[string]*process{}, files: map[string]string{},
+		owner: req.Owner, until: req.Until, up: make(chan struct{}), err: err, done: ctx2, end: end, procs: map[string]*process{}, files: map[string]string{},
 		m: backends.Machine{
 			Name: r.Name, ID: name, Address: fmt.Sprintf("10.0.%d.%d", c.next/250, c.next%250+1), Host: fmt.Sprintf("host%d", c.next%4),
 			Access: backends.Access{Memory: &backends.Memory{}}, Facts: map[string]string{"backend": "memory"},
@@ -230,6 +232,20 @@ func (p provider) Owned(_ context.Context, o backends.Owner) ([]backends.Object,
 	})
 	return out, nil
 }
+
+// Leftovers implements backends.Collector.
+func (p provider) Leftovers(context.Context) ([]backends.Leftover, error) {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	var out []backends.Leftover
+	for id, m := range p.c.machines {
+		out = append(out, backends.Leftover{Owner: m.owner, Until: m.until, Object: backends.Object{Kind: "server", Name: id, ID: id}})
+	}
+	return leftovers.Complete(out), nil
+}
+
+// Check implements backends.Checker: what is scripted to go wrong is not known before.
+func (provider) Check(context.Context, []backends.Need) ([]backends.Finding, error) { return nil, nil }
 
 // sleep waits and reports whether it did so to the end.
 func sleep(ctx context.Context, d time.Duration) bool {

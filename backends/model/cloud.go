@@ -152,3 +152,9 @@ func (c *cloud) Owned(_ context.Context, o backends.Owner) ([]backends.Object, e
 	slices.SortFunc(out, func(a, b backends.Object) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
+
+// Leftovers implements backends.Collector: what a rehearsal made ended with its process.
+func (c *cloud) Leftovers(context.Context) ([]backends.Leftover, error) { return nil, nil }
+
+// Check implements backends.Checker: the model has whatever is asked for.
+func (c *cloud) Check(context.Context, []backends.Need) ([]backends.Finding, error) { return nil, nil }

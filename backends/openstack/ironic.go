@@ -139,17 +139,10 @@ func metalChanged(a, b metalView) bool {
 	return false
 }
 
-// ownedAllocations finds an owner's allocations. A cloud without Ironic, or whose Ironic does
-// not talk to us, holds none: nothing could have been made there.
+// ownedAllocations finds an owner's allocations.
 func (o *provider) ownedAllocations(ctx context.Context, owner backends.Owner) ([]*allocationView, error) {
-	if o.cloud.metal == nil {
-		return nil, nil
-	}
-	all, err := o.listAllocations(ctx)
+	all, err := o.allocations(ctx)
 	if err != nil {
-		if r := refusalOf(err); r != nil && (r.status == http.StatusForbidden || r.status == http.StatusNotFound || r.status == http.StatusNotAcceptable) {
-			return nil, nil
-		}
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(a *allocationView) bool { return !belongs(owner, nil, a.Extra) })

@@ -24,8 +24,9 @@ func (o *provider) keypair(ctx context.Context, run string) (*keypairs.KeyPair, 
 	return k, nil
 }
 
-// ensureKeypair makes the run's keypair unless it is there.
-func (o *provider) ensureKeypair(ctx context.Context, run string, login *key, l backends.Ledger) error {
+// ensureKeypair makes the keypair of a fleet's run unless it is there.
+func (o *provider) ensureKeypair(ctx context.Context, f *fleet, login *key) error {
+	run, l := f.Owner.Run, f.Ledger
 	op := "create keypair " + keypairName(run)
 	if o.isPaired(run) {
 		return nil
@@ -39,7 +40,7 @@ func (o *provider) ensureKeypair(ctx context.Context, run string, login *key, l 
 		if err := l.Intend(ctx, owner, obj); err != nil {
 			return err
 		}
-		k, err = keypairs.Create(ctx, o.cloud.compute, keypairs.CreateOpts{Name: obj.Name, PublicKey: string(login.public)}).Extract()
+		k, err = keypairs.Create(ctx, o.cloud.compute, keypairs.CreateOpts{Name: obj.Name, PublicKey: string(login.public) + " " + keyComment(run, f.Until)}).Extract()
 		err = o.cloud.fail(ctx, op, err)
 		if conflict(err) || backends.ClassOf(err) == backends.Transport {
 			// Somebody was faster, or the answer was lost.

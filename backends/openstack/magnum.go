@@ -191,7 +191,7 @@ func (o *provider) makeCluster(ctx, stop context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	err = o.ensureKeypair(ctx, f.Owner.Run, login, f.Ledger)
+	err = o.ensureKeypair(ctx, f, login)
 	leave()
 	if err != nil {
 		return err

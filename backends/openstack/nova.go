@@ -144,7 +144,7 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 	if err != nil {
 		return err
 	}
-	err = o.ensureKeypair(ctx, f.Owner.Run, jobs[0].login, f.Ledger)
+	err = o.ensureKeypair(ctx, f, jobs[0].login)
 	leave()
 	if err != nil {
 		return err
