@@ -86,7 +86,7 @@ func runPlan(ctx context.Context, p *plan.Plan, dir string, o runOptions, stdout
 	if out == nil {
 		return &exitError{exitEnvironment, runErr}
 	}
-	f.tidy(out)
+	f.tidy(len(out.Left))
 	r, err := results.FromHistory(p, f.history)
 	if err != nil {
 		return err

@@ -13,7 +13,6 @@ import (
 	"github.com/google/renameio/v2"
 
 	"dlx.dev/dlx/compiler/plan"
-	"dlx.dev/dlx/executor"
 	"dlx.dev/dlx/executor/journal"
 	"dlx.dev/dlx/results"
 )
@@ -32,6 +31,8 @@ type folder struct {
 	history *journal.History
 	runID   string
 	secret  []byte
+
+	otherPlans bool // of holdFolder: other plans than the last one were run in it
 }
 
 // openFolder takes a run folder for this process: creates it, locks it, reads its journal and
@@ -79,6 +80,46 @@ func openFolder(dir string, p *plan.Plan) (_ *folder, err error) {
 	return f, nil
 }
 
+// holdFolder takes a run folder that is there for this process, as it is, and reads its plan; nil if
+// it has none.
+func holdFolder(dir string) (_ *folder, _ *plan.Plan, err error) {
+	file := filepath.Join(dir, results.JournalFile)
+	if _, err := os.Stat(file); err != nil {
+		return nil, nil, usage(fmt.Errorf("%s: no run folder: %w", dir, err))
+	}
+	f := &folder{dir: dir, lock: flock.New(file), history: journal.NewHistory()}
+	ok, err := f.lock.TryLock()
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	if !ok {
+		return nil, nil, &exitError{exitEnvironment, fmt.Errorf("%s: another dlx runs in this folder, and releases what it made: interrupt that one", dir)}
+	}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	_, p, err := readFolder(dir)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	digest := ""
+	if p != nil {
+		if digest, err = p.Digest(); err != nil {
+			return nil, nil, usage(err)
+		}
+	}
+	if f.journal, err = journal.Open(file, func(ev journal.Event) error {
+		f.otherPlans = f.otherPlans || ev.Kind == journal.Opened && ev.Plan != digest
+		return f.history.Fold(ev)
+	}); err != nil {
+		return nil, nil, usage(err)
+	}
+	f.runID = f.history.Run
+	return f, p, nil
+}
+
 // newRunID names a run: a piece of the study's name, so that people know it in a list of
 // servers, and enough chance that two runs in one project never meet.
 func newRunID(study string) string {
@@ -108,9 +149,10 @@ func loadSecret(file string) ([]byte, error) {
 	return b, renameio.WriteFile(file, []byte(hex.EncodeToString(b)), 0o600)
 }
 
-// tidy removes what is of no use once nothing of the run exists any more.
-func (f *folder) tidy(out *executor.Outcome) {
-	if len(out.Left) > 0 {
+// tidy removes what is of no use once nothing of the run exists any more; left is how many objects
+// may.
+func (f *folder) tidy(left int) {
+	if left > 0 {
 		return
 	}
 	_ = os.Remove(filepath.Join(f.dir, secretFile))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"dlx.dev/dlx/backends/sandbox"
 	"dlx.dev/dlx/executor/journal"
 )
 
@@ -78,6 +80,60 @@ func TestAKilledRunIsContinuedByTheSameCommand(t *testing.T) {
 		t.Error("the sandbox left files in its state folder")
 	}
 	nothingRuns(t, work)
+}
+
+// TestGCRemovesWhatAKilledRunLeft kills runs at several moments and removes what they left by
+// their folder; then the run goes on from where it was.
+func TestGCRemovesWhatAKilledRunLeft(t *testing.T) {
+	work := t.TempDir()
+	study := filepath.Join(work, "study")
+	if err := os.MkdirAll(study, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", "study"}
+	for _, lines := range []int{1, 5, 8, 14} {
+		killAfter(t, dlx(t, work, args...), lines)
+		if out, err := dlx(t, work, "gc", "--dry-run", "run").CombinedOutput(); err != nil || lines > 4 && !strings.Contains(string(out), "would be released") {
+			t.Errorf("dry run after %d lines: %v\n%s", lines, err, out)
+		}
+		out, err := dlx(t, work, "gc", "run").CombinedOutput()
+		if err != nil || lines > 4 && !strings.Contains(string(out), "released") {
+			t.Errorf("after %d lines: %v\n%s", lines, err, out)
+		}
+		if _, err := os.Stat(filepath.Join(work, "run", "state")); err == nil {
+			t.Errorf("after %d lines the sandbox left files in its state folder", lines)
+		}
+		noGroups(t, filepath.Join(work, "run", "state", "local"))
+		nothingRuns(t, work)
+		if out, err := dlx(t, work, "status", "run").CombinedOutput(); err != nil || strings.Contains(string(out), "may still exist") {
+			t.Errorf("status: %v\n%s", err, out)
+		}
+		if out, err := dlx(t, work, "gc", "run").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "nothing is left of run tiny-") {
+			t.Errorf("a second time: %v\n%s", err, out)
+		}
+	}
+	if out, err := dlx(t, work, args...).CombinedOutput(); err != nil || !strings.Contains(string(out), "18 trials: 18 done") {
+		t.Fatalf("the last run: %v\n%s", err, out)
+	}
+	observedOnce(t, filepath.Join(work, "run", "journal.jsonl"), 18)
+}
+
+// noGroups looks for control groups of a sandbox with its state in a folder, which is not there.
+func noGroups(t *testing.T, state string) {
+	t.Helper()
+	s, err := sandbox.Start(t.Context(), sandbox.Config{State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := s.Groups(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := errors.Join(s.Close(), os.Remove(state), os.Remove(filepath.Dir(state))); err != nil {
+		t.Error(err)
+	}
 }
 
 // killAfter kills a run when it has printed some lines of progress.

@@ -27,15 +27,8 @@ type opened struct {
 // openBackends opens the backend of each cloud of the plan.
 func openBackends(ctx context.Context, p *plan.Plan, f *folder) (*opened, error) {
 	o := &opened{byCloud: map[string]*backends.Backend{}}
-	factories := all.List()
 	for _, c := range p.Clouds {
-		i := slices.IndexFunc(factories, func(x backends.Factory) bool { return x.Kind == c.Backend })
-		if i < 0 {
-			return nil, errors.Join(fmt.Errorf("cloud %s: this dlx has no backend %q", c.Name, c.Backend), o.close(ctx))
-		}
-		b, err := factories[i].Open(ctx, backends.Options{
-			Cloud: c.Name, Config: c.Config, Secret: f.secret, State: filepath.Join(f.dir, stateDir, c.Name),
-		})
+		b, err := openCloud(ctx, c, f.secret, stateOf(f.dir, c.Name))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("cloud %s: %w", c.Name, err), o.close(ctx))
 		}
@@ -44,18 +37,37 @@ func openBackends(ctx context.Context, p *plan.Plan, f *folder) (*opened, error)
 	return o, nil
 }
 
+// stateOf is where the backend of a cloud keeps its own notes on a run.
+func stateOf(dir, cloud string) string { return filepath.Join(dir, stateDir, cloud) }
+
+// openCloud opens the backend of one cloud.
+func openCloud(ctx context.Context, c plan.Cloud, secret []byte, state string) (*backends.Backend, error) {
+	factories := all.List()
+	i := slices.IndexFunc(factories, func(x backends.Factory) bool { return x.Kind == c.Backend })
+	if i < 0 {
+		return nil, fmt.Errorf("this dlx has no backend %q", c.Backend)
+	}
+	return factories[i].Open(ctx, backends.Options{Cloud: c.Name, Config: c.Config, Secret: secret, State: state})
+}
+
 func (o *opened) close(ctx context.Context) error {
 	var errs []error
 	for name, b := range o.byCloud {
-		for _, l := range b.Launchers {
-			errs = append(errs, l.Close())
-		}
-		if b.Close == nil {
-			continue
-		}
-		if err := b.Close(ctx); err != nil {
+		if err := closeBackend(ctx, b); err != nil {
 			errs = append(errs, fmt.Errorf("cloud %s: %w", name, err))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeBackend ends what opening a backend started in this process.
+func closeBackend(ctx context.Context, b *backends.Backend) error {
+	var errs []error
+	for _, l := range b.Launchers {
+		errs = append(errs, l.Close())
+	}
+	if b.Close != nil {
+		errs = append(errs, b.Close(ctx))
 	}
 	return errors.Join(errs...)
 }

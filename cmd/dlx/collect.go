@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/executor/journal"
+	"dlx.dev/dlx/results"
+)
+
+// A collection is a search for what runs left behind.
+type collection struct {
+	clouds []plan.Cloud
+	run    string // "": all runs, by their deadlines
+	dry    bool
+	now    time.Time
+	secret []byte
+	folder *folder // of the run; nil: without
+
+	things  []gcThing
+	refused []error // clouds that could not be asked
+	notes   []string
+}
+
+// releaseTime bounds the release of one owner in one cloud. Bare metal may take half of it.
+const releaseTime = time.Hour
+
+// takeFolder finds a run by its folder, and holds that.
+func (g *collection) takeFolder(dir string) error {
+	f, p, err := holdFolder(dir)
+	if err != nil {
+		return err
+	}
+	if f.history.Run == "" {
+		f.close()
+		return usage(fmt.Errorf("%s: no run was ever begun in it", dir))
+	}
+	if p == nil && g.clouds == nil {
+		f.close()
+		return usage(fmt.Errorf("%s: has no %s, which says where the run was: give --testbed as well", dir, results.PlanFile))
+	}
+	g.folder, g.run = f, f.history.Run
+	if g.clouds == nil {
+		g.clouds = p.Clouds
+	}
+	return nil
+}
+
+// collect goes through the clouds, one after the other.
+func (g *collection) collect(ctx context.Context) error {
+	if g.folder != nil {
+		defer g.folder.close()
+	}
+	for _, c := range g.clouds {
+		if err := g.inCloud(ctx, c); err != nil {
+			g.refused = append(g.refused, fmt.Errorf("cloud %s: %w", c.Name, err))
+		}
+	}
+	if g.folder != nil && !g.dry && len(g.refused) == 0 {
+		if err := g.settle(); err != nil {
+			return &exitError{exitEnvironment, err}
+		}
+	}
+	left := slices.IndexFunc(g.things, func(x gcThing) bool { return x.Did == gcLeft })
+	switch {
+	case left >= 0:
+		d := g.doc()
+		return &exitError{exitLeft, errors.Join(append(g.refused, fmt.Errorf("%s could not be released", count(d.Left, "object")))...)}
+	case len(g.refused) > 0:
+		return &exitError{exitEnvironment, errors.Join(g.refused...)}
+	}
+	return nil
+}
+
+// inCloud looks for leftovers in one cloud and releases those that may go. Its error is that the
+// cloud could not be asked.
+func (g *collection) inCloud(ctx context.Context, c plan.Cloud) (err error) {
+	state := ""
+	if g.folder != nil {
+		state = stateOf(g.folder.dir, c.Name)
+	}
+	b, err := openCloud(ctx, c, g.secret, state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeBackend(context.WithoutCancel(ctx), b)) }()
+	col, ok := b.Provider.(backends.Collector)
+	if !ok {
+		return fmt.Errorf("backend %s cannot look for leftovers", c.Backend)
+	}
+	all, err := col.Leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	owners := g.sort(c.Name, all)
+	if g.dry {
+		return nil
+	}
+	for _, o := range owners {
+		if err := g.release(ctx, c.Name, b, o); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sort notes what was found, and gives the owners of what may go.
+func (g *collection) sort(cloud string, all []backends.Leftover) []backends.Owner {
+	if g.run != "" {
+		for _, l := range all {
+			if l.Owner.Run == g.run {
+				g.note(cloud, l, gcListed)
+			}
+		}
+		return []backends.Owner{{Run: g.run}} // also if nothing is seen yet
+	}
+	var out []backends.Owner
+	for _, run := range slices.Compact(ownersOf(all, func(l backends.Leftover) backends.Owner { return backends.Owner{Run: l.Owner.Run} })) {
+		of := slices.DeleteFunc(slices.Clone(all), func(l backends.Leftover) bool { return l.Owner.Run != run.Run })
+		if g.expired(of) {
+			out = append(out, run)
+			for _, l := range of {
+				g.note(cloud, l, gcListed)
+			}
+			continue
+		}
+		for _, fleet := range slices.Compact(ownersOf(of, func(l backends.Leftover) backends.Owner { return l.Owner })) {
+			in := slices.DeleteFunc(slices.Clone(of), func(l backends.Leftover) bool { return l.Owner != fleet })
+			did := gcKept
+			if fleet.Fleet != "" && g.expired(in) { // what is the run's goes with the last fleet
+				did, out = gcListed, append(out, fleet)
+			}
+			for _, l := range in {
+				g.note(cloud, l, did)
+			}
+		}
+	}
+	return out
+}
+
+func ownersOf(all []backends.Leftover, f func(backends.Leftover) backends.Owner) []backends.Owner {
+	out := make([]backends.Owner, len(all))
+	for i, l := range all {
+		out[i] = f(l)
+	}
+	return out
+}
+
+// expired reports whether the deadlines of all have passed. What says none is never past it.
+func (g *collection) expired(all []backends.Leftover) bool {
+	return !slices.ContainsFunc(all, func(l backends.Leftover) bool { return l.Until.IsZero() || !l.Until.Before(g.now) })
+}
+
+func (g *collection) note(cloud string, l backends.Leftover, did string) {
+	x := gcThing{Cloud: cloud, Kind: l.Object.Kind, Name: l.Object.Name, ID: l.Object.ID, Run: l.Owner.Run, Fleet: l.Owner.Fleet, Did: did}
+	if !l.Until.IsZero() {
+		u := l.Until.UTC()
+		x.Until = &u
+	}
+	switch {
+	case did != gcKept:
+	case l.Until.IsZero():
+		x.Why = "it says no deadline: --run " + l.Owner.Run + " releases it"
+	case l.Until.Before(g.now):
+		x.Why = "others of its run are not past their deadline"
+	}
+	g.things = append(g.things, x)
+}
+
+// release removes all of an owner and notes what became of it. What is left is in the notes.
+func (g *collection) release(ctx context.Context, cloud string, b *backends.Backend, o backends.Owner) error {
+	limited, cancel := context.WithTimeoutCause(ctx, releaseTime, fmt.Errorf("not done after %v", releaseTime))
+	defer cancel()
+	led := &gcLedger{folder: g.folder}
+	err := b.Release(limited, o, led)
+	still := map[string]bool{} // what is there though it should not
+	var listErr error
+	if err != nil {
+		var there []backends.Leftover
+		if there, listErr = b.Provider.(backends.Collector).Leftovers(ctx); listErr == nil {
+			for _, l := range there {
+				still[l.Object.Kind+" "+l.Object.Name+" "+l.Object.ID] = true
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for i := range g.things {
+		x := &g.things[i]
+		if x.Cloud != cloud || x.Run != o.Run || o.Fleet != "" && x.Fleet != o.Fleet {
+			continue
+		}
+		seen[x.Kind+" "+x.Name] = true
+		if err != nil && (listErr != nil || still[x.Kind+" "+x.Name+" "+x.ID]) {
+			x.Did, x.Why = gcLeft, err.Error()
+		} else {
+			x.Did = gcReleased
+		}
+	}
+	for _, l := range led.gone { // what was too young to be listed
+		if !seen[l.Object.Kind+" "+l.Object.Name] {
+			g.note(cloud, l, gcReleased)
+		}
+	}
+	if err != nil && len(seen) == 0 {
+		g.refused = append(g.refused, fmt.Errorf("cloud %s: %w", cloud, err))
+	}
+	return err
+}
+
+// settle closes the accounts of a run's folder: what its clouds do not have is gone.
+func (g *collection) settle() error {
+	f := g.folder
+	for _, o := range f.history.Owned() {
+		switch {
+		case slices.ContainsFunc(g.things, func(x gcThing) bool {
+			return x.Did == gcLeft && x.Kind == o.Object.Kind && x.Name == o.Object.Name
+		}):
+		case o.Made && f.otherPlans:
+			g.things = append(g.things, gcThing{Cloud: "-", Kind: o.Object.Kind, Name: o.Object.Name, ID: o.Object.ID, Run: o.Owner.Run, Fleet: o.Owner.Fleet, Did: gcLeft,
+				Why: "the ledger knows it and no cloud of this plan has it: it is in a cloud of an earlier plan, which --testbed names, or somebody else removed it"})
+		default: // never answered, or removed by another
+			if err := f.gone(o.Owner, o.Object); err != nil {
+				return err
+			}
+		}
+	}
+	f.tidy(len(f.history.Owned()))
+	return nil
+}
+
+// gcLedger notes what is gone, in the run's journal if there is one.
+type gcLedger struct {
+	folder *folder
+
+	mu   sync.Mutex
+	gone []backends.Leftover
+}
+
+// Intend implements backends.Ledger: nothing is made.
+func (l *gcLedger) Intend(context.Context, backends.Owner, backends.Object) error {
+	return errors.New("gc makes nothing")
+}
+
+// Made implements backends.Ledger: nothing is made.
+func (l *gcLedger) Made(context.Context, backends.Owner, backends.Object) error {
+	return errors.New("gc makes nothing")
+}
+
+// Gone implements backends.Ledger.
+func (l *gcLedger) Gone(_ context.Context, o backends.Owner, obj backends.Object) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = append(l.gone, backends.Leftover{Owner: o, Object: obj})
+	if l.folder == nil {
+		return nil
+	}
+	return l.folder.gone(o, obj)
+}
+
+// gone notes in the journal that an object was seen gone.
+func (f *folder) gone(o backends.Owner, obj backends.Object) error {
+	ev := journal.Event{Kind: journal.Gone, Owner: &o, Object: &obj}
+	if err := f.journal.Append(ev); err != nil {
+		return err
+	}
+	return f.history.Fold(ev)
+}
+
+// doc is the collection as it is shown.
+func (g *collection) doc() *gcDoc {
+	d := &gcDoc{Format: 1, DryRun: g.dry, Run: g.run, Objects: []gcThing{}, Refused: []string{}, Notes: g.notes}
+	d.Objects = append(d.Objects, g.things...)
+	for _, x := range d.Objects {
+		switch x.Did {
+		case gcReleased:
+			d.Released++
+		case gcKept:
+			d.Kept++
+		case gcLeft:
+			d.Left++
+		}
+	}
+	for _, err := range g.refused {
+		d.Refused = append(d.Refused, err.Error())
+	}
+	return d
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2"
+
+	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/openstack"
+	"dlx.dev/dlx/backends/sandbox"
+)
+
+// lostFleet is a fleet that nobody knows of any more.
+type lostFleet struct {
+	owner backends.Owner
+	hosts backends.Hosts
+	until time.Duration // from now
+}
+
+// lostCloud is a sandbox that is served as any other cloud, and the testbed that names it.
+func lostCloud(t *testing.T, fleets ...lostFleet) (testbed string, faults *sandbox.Faults) {
+	t.Helper()
+	dir := t.TempDir()
+	faults = &sandbox.Faults{}
+	s, err := sandbox.Start(t.Context(), sandbox.Config{State: filepath.Join(dir, "state"), Hosts: 8, BuildTime: time.Millisecond, Faults: faults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.End(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	testbed = filepath.Join(dir, "lab.cue")
+	text := `package testbeds
+
+import "dlx.dev/dlx"
+
+testbed: dlx.#Testbed & {
+	name: "lab"
+	clouds: lab: {backend: "openstack", cloud: "sandbox"}
+	orchestrations: vm: {cloud: "lab", machine: {flavor: "sandbox.small", image: "sandbox", user: "sandbox"}}
+}
+`
+	for name, b := range map[string][]byte{"clouds.yaml": s.CloudsYAML(), "lab.cue": []byte(text)} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("OS_CLIENT_CONFIG_FILE", filepath.Join(dir, "clouds.yaml"))
+	for _, f := range fleets {
+		leave(t, s, f.owner, f.hosts, time.Now().Add(f.until))
+	}
+	return testbed, faults
+}
+
+// leave makes machines of a run of which nothing else is known.
+func leave(t *testing.T, s *sandbox.Server, o backends.Owner, hosts backends.Hosts, until time.Time) {
+	t.Helper()
+	user, password, _, _ := s.Credentials()
+	b, err := openstack.New(t.Context(), openstack.Params{
+		Auth:     gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
+		Endpoint: gophercloud.EndpointOpts{Region: sandbox.Region},
+		Secret:   bytes.Repeat([]byte{3}, 32), SSHPort: s.Port(), PollMin: 20 * time.Millisecond, PollMax: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(b.Launchers["ssh"].Close(), b.Close(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	spec := json.RawMessage(`{"flavor": "sandbox.small", "image": "sandbox", "user": "sandbox"}`)
+	r := backends.FleetRequest{Owner: o, Hosts: hosts, Until: until, Ledger: forgetful{}, Machines: []backends.MachineRequest{{Name: "m0", Spec: spec}, {Name: "m1", Spec: spec}}}
+	if _, err := b.Provision(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forgetful is the ledger of a run whose folder is lost.
+type forgetful struct{}
+
+func (forgetful) Intend(context.Context, backends.Owner, backends.Object) error { return nil }
+func (forgetful) Made(context.Context, backends.Owner, backends.Object) error   { return nil }
+func (forgetful) Gone(context.Context, backends.Owner, backends.Object) error   { return nil }
+
+// gc runs the command, and gives what became of each object.
+func gc(t *testing.T, wantCode int, args ...string) []string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := Main(t.Context(), append([]string{"gc", "--output", "json"}, args...), &stdout, &stderr)
+	if code != wantCode {
+		t.Errorf("%v: exit code %d; want %d: %s", args, code, wantCode, stderr.String())
+	}
+	var d gcDoc
+	if err := json.Unmarshal(stdout.Bytes(), &d); err != nil {
+		t.Fatalf("%v: %v in %s", args, err, stdout.String())
+	}
+	out := []string{}
+	for _, x := range d.Objects {
+		out = append(out, strings.Join([]string{x.Kind, x.Name, x.Did, x.Why}, " "))
+	}
+	return out
+}
+
+// What is past its deadline goes, fleet by fleet; what is not stays, whoever's it is.
+func TestGCGoesByDeadlines(t *testing.T) {
+	testbed, _ := lostCloud(t,
+		lostFleet{backends.Owner{Run: "old", Fleet: "vm-1"}, backends.AnyHosts, -time.Hour},
+		lostFleet{backends.Owner{Run: "old", Fleet: "vm-2"}, backends.DifferentHosts, -time.Hour},
+		lostFleet{backends.Owner{Run: "half", Fleet: "vm-1"}, backends.AnyHosts, -time.Hour},
+		lostFleet{backends.Owner{Run: "half", Fleet: "vm-2"}, backends.AnyHosts, time.Hour},
+		lostFleet{backends.Owner{Run: "new", Fleet: "vm-1"}, backends.AnyHosts, time.Hour})
+	want := func(did string) []string {
+		return []string{
+			"keypair dlx-half kept others of its run are not past their deadline",
+			"server dlx-half-vm-1-m0 " + did + " ",
+			"server dlx-half-vm-1-m1 " + did + " ",
+			"server dlx-half-vm-2-m0 kept ",
+			"server dlx-half-vm-2-m1 kept ",
+			"keypair dlx-new kept ",
+			"server dlx-new-vm-1-m0 kept ",
+			"server dlx-new-vm-1-m1 kept ",
+			"keypair dlx-old " + did + " ",
+			"server dlx-old-vm-1-m0 " + did + " ",
+			"server dlx-old-vm-1-m1 " + did + " ",
+			"server dlx-old-vm-2-m0 " + did + " ",
+			"server dlx-old-vm-2-m1 " + did + " ",
+			"servergroup dlx.old.vm-2 " + did + " ",
+		}
+	}
+	if diff := cmp.Diff(want("listed"), gc(t, exitOK, "--dry-run", "--testbed", testbed)); diff != "" {
+		t.Errorf("dry run (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want("released"), gc(t, exitOK, "--testbed", testbed)); diff != "" {
+		t.Errorf("gc (-want +got):\n%s", diff)
+	}
+	kept := slices.DeleteFunc(want("released"), func(s string) bool { return strings.Contains(s, " released ") })
+	if diff := cmp.Diff(kept, gc(t, exitOK, "--testbed", testbed)); diff != "" {
+		t.Errorf("again (-want +got):\n%s", diff)
+	}
+	// A run that is named goes whatever its deadlines say.
+	if got := gc(t, exitOK, "--testbed", testbed, "--run", "half"); len(got) != 3 {
+		t.Errorf("got %q; want 3 objects released", got)
+	}
+	if got := gc(t, exitOK, "--testbed", testbed); len(got) != 3 {
+		t.Errorf("got %q; want the 3 objects of run new", got)
+	}
+}
+
+// What cannot be released is named with the cloud's words.
+func TestGCTellsWhatIsLeft(t *testing.T) {
+	testbed, faults := lostCloud(t, lostFleet{backends.Owner{Run: "new", Fleet: "vm-1"}, backends.AnyHosts, time.Hour})
+	faults.Fail("DELETE /servers/*", 403, `{"forbidden": {"code": 403, "message": "Policy does not allow this request to be performed."}}`, 100)
+	got := gc(t, exitLeft, "--testbed", testbed, "--run", "new")
+	for _, s := range got {
+		if !strings.Contains(s, " left ") || !strings.Contains(s, "Policy does not allow") {
+			t.Errorf("got %q; want it left, and why", s)
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("got %q; want 3 objects", got)
+	}
+	faults.Fail("GET /servers/detail", 403, `{"forbidden": {"code": 403, "message": "Policy does not allow this request to be performed."}}`, 100)
+	if got := gc(t, exitEnvironment, "--testbed", testbed); len(got) > 0 {
+		t.Errorf("got %q; want nothing, for nothing could be listed", got)
+	}
+}
