@@ -97,6 +97,11 @@ lab-kubernetes: ## a real Kubernetes on this computer, for dlx and its tests (Li
 	testdata/lab/kubernetes/build.sh
 	testdata/lab/kubernetes/start.sh
 
+.PHONY: test-kubernetes
+test-kubernetes: ## the tests that take a real Kubernetes: build, start, test, stop (Debian 12, root)
+	testdata/lab/kubernetes/build.sh
+	testdata/lab/kubernetes/test.sh
+
 .PHONY: lab-kubernetes-down
 lab-kubernetes-down: ## stop it; its data stays
 	testdata/lab/kubernetes/stop.sh

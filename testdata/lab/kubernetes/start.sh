@@ -175,6 +175,11 @@ for n in $LAB_NODES; do await "$n-kubelet" ready "$n"; done
 i=0
 for n in $LAB_NODES; do await "$n-kubelet" curl -sf --noproxy '*' "http://$LAB_NET.0.$((++i)):10248/healthz"; done
 
+for n in $LAB_NODES; do
+  get -X PATCH "$server/api/v1/nodes/$n/status" -H 'Content-Type: application/json-patch+json' \
+    -d "[{\"op\": \"add\", \"path\": \"/status/capacity/${LAB_GPU/\//~1}\", \"value\": \"2\"}]" >/dev/null
+done
+
 # The checks of the conformance suite share a namespace, which is faster than one for each.
 get "$server/api/v1/namespaces/$DLX_TEST_NAMESPACE" >/dev/null ||
   get "$server/api/v1/namespaces" -H 'Content-Type: application/json' -d "{\"metadata\": {\"name\": \"$DLX_TEST_NAMESPACE\"}}" >/dev/null

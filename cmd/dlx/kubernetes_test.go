@@ -1,0 +1,225 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// A real cluster is named by the variables that package backendtest describes. What is sent onto
+// its machines is a dlx without shared libraries: an image need not have any.
+
+// labCluster returns the path of a testbed "lab" on the cluster, and a way to the cluster.
+func labCluster(t *testing.T) (testbed string, cfg *rest.Config) {
+	t.Helper()
+	kubeconfig := os.Getenv("DLX_TEST_KUBECONFIG")
+	if kubeconfig == "" {
+		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
+			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
+		}
+		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := os.Getenv("DLX_TEST_POD")
+	if pod == "" {
+		pod = `{"image": "busybox"}`
+	}
+	testbed = filepath.Join(t.TempDir(), "lab.cue")
+	text := fmt.Sprintf(`package lab
+
+import "dlx.dev/dlx"
+
+testbed: dlx.#Testbed & {
+	name: "lab"
+	clouds: lab: {backend: "kubernetes", kubeconfig: %q}
+	orchestrations: "container-on-bm": {cloud: "lab", machine: %s & {gpu: "lab.local/gpu"}, uses: hosts: 1}
+	capacity: hosts: 3
+}
+`, kubeconfig, pod)
+	if err := os.WriteFile(testbed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return testbed, cfg
+}
+
+// staticDlx builds dlx without shared libraries.
+func staticDlx(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "dlx")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// TestContainerCellsOfTheFoundingStudyOnACluster runs them as pods: a parameter server and its
+// workers find each other by name on nodes of their own, and shared trials share a node.
+func TestContainerCellsOfTheFoundingStudyOnACluster(t *testing.T) {
+	testbed, cfg := labCluster(t)
+	before := clusterObjects(t, cfg)
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := exec.CommandContext(t.Context(), staticDlx(t), "run", founding, "--testbed", testbed, "--only", "orchestration=container-on-bm",
+		"--repeats", "1", "--progress", "plain", "--dir", dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "20 trials: 20 done") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	probes := 0
+	err = filepath.WalkDir(filepath.Join(dir, "logs"), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || filepath.Base(path) != "probe" {
+			return err
+		}
+		probes++
+		b, err := os.ReadFile(path)
+		if !strings.Contains(string(b), "\ncontainer=pod\n") {
+			t.Errorf("%s: not in a pod:\n%s", path, b)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if probes < 20+6*2 { // each distributed cell has two processes more
+		t.Errorf("%d processes left a probe", probes)
+	}
+	observedOnce(t, filepath.Join(dir, "journal.jsonl"), 20)
+	sameObjects(t, before, clusterObjects(t, cfg))
+}
+
+const killStudyOnCluster = `package tiny
+
+import "dlx.dev/dlx"
+
+study: dlx.#Study & {
+	name: "tiny"
+	axes: {n: [1, 2, 3], orchestration: ["container-on-bm"]}
+	repeats: 2
+	workload: dlx.#Command & {
+		program: ["sh", "-c", "sleep 1; echo rate {n}"]
+		patterns: throughput: "^rate (?P<v>[0-9]+)$"
+		roles: worker: {count: 2, cpus: 1, gpus: 1}
+	}
+	metrics: throughput: dlx.#Throughput
+}
+`
+
+// TestARunOnAClusterSurvivesKills kills dlx at random moments of runs on a cluster, as many as
+// DLX_TEST_KILLS says (3 if it says nothing), and lets the same command go on. In the end every
+// trial counts, none twice, and the cluster holds what it held before.
+func TestARunOnAClusterSurvivesKills(t *testing.T) {
+	testbed, cfg := labCluster(t)
+	kills := 3
+	if n, err := strconv.Atoi(os.Getenv("DLX_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	before := clusterObjects(t, cfg)
+	study := filepath.Join(t.TempDir(), "study")
+	if err := os.MkdirAll(study, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudyOnCluster), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("moments from seed %d", seed)
+	moments := rand.New(rand.NewPCG(seed, 0))
+	bin, left := staticDlx(t), 0
+	for run := 0; left < kills || run == 0; run++ {
+		dir := filepath.Join(t.TempDir(), "run")
+		args := []string{"run", study, "--testbed", testbed, "--progress", "plain", "--dir", dir}
+		for ; left < kills; left++ {
+			cmd := exec.CommandContext(t.Context(), bin, args...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			select {
+			case <-ended: // it was quicker: the next kills are of another run
+			case <-time.After(time.Duration(moments.IntN(20_000)) * time.Millisecond):
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				<-ended
+				continue
+			}
+			break
+		}
+		out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "6 trials: 6 done") {
+			t.Fatalf("run %d: %v\n%s", run, err, out)
+		}
+		observedOnce(t, filepath.Join(dir, "journal.jsonl"), 6)
+		sameObjects(t, before, clusterObjects(t, cfg))
+	}
+}
+
+// clusterObjects lists what dlx could leave on a cluster.
+func clusterObjects(t *testing.T, cfg *rest.Config) []string {
+	t.Helper()
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, path := range []string{
+		"/api/v1/namespaces", "/api/v1/pods", "/api/v1/services", "/apis/batch/v1/jobs", "/api/v1/serviceaccounts", "/api/v1/secrets",
+		"/apis/rbac.authorization.k8s.io/v1/roles", "/apis/rbac.authorization.k8s.io/v1/rolebindings", "/api/v1/persistentvolumeclaims",
+	} {
+		var list struct {
+			Items []struct {
+				Metadata struct {
+					Namespace, Name string
+				}
+			}
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, cfg.Host+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v", path, resp.Status, err)
+		}
+		if err := json.Unmarshal(b, &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range list.Items {
+			out = append(out, path+" "+o.Metadata.Namespace+"/"+o.Metadata.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sameObjects(t *testing.T, before, after []string) {
+	t.Helper()
+	for _, o := range after {
+		if !slices.Contains(before, o) {
+			t.Errorf("left on the cluster: %s", o)
+		}
+	}
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Starts the cluster, runs every test that takes one, and stops it and deletes its data.
+set -euo pipefail
+lab=$(cd "$(dirname "$0")" && pwd)
+"$lab/stop.sh" wipe
+trap '"$lab/stop.sh" wipe' EXIT
+"$lab/start.sh"
+. "$lab/env.sh"
+export DLX_TEST_REQUIRE=kubernetes/real
+cd "$lab/../../.."
+# Two packages at once: their tests wait for pods most of the time.
+go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestCluster|TestRole|TestEachVerbIsNeeded)$' ./backends/backendtest ./backends/kubernetes
+go test -count=1 -timeout 20m -run 'OnACluster' ./cmd/dlx
