@@ -109,6 +109,41 @@ func TestAStopNowReturnsItsCauseAndKeepsTheMachines(t *testing.T) {
 	})
 }
 
+// A process can be killed after an object is gone and before that is noted. The next one finds
+// that no cloud has it, also if it belongs to no fleet.
+func TestWhatIsGoneAndWasNotNotedIsNotLeft(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const text = "fleet vm-1\ncell a vm-1\nrun a 100s\n"
+		w := parseWorld(t, text+"at 50s stop")
+		if out, err := (&session{w: w, dir: dir}).run(t); !errors.Is(err, errStop) || len(out.Left) != 1 {
+			t.Fatalf("got %v, %+v; want one object in the ledger", err, out)
+		}
+		if err := w.cloud.Backend().Release(t.Context(), backends.Owner{Run: "r1"}, nullLedger{}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(filepath.Join(dir, "journal.jsonl"), os.O_APPEND|os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := journal.NewWriter(f, func(journal.Event) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "r1"}, Object: &backends.Object{Kind: "namespace", Name: "dlx-r1"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w2 := parseWorld(t, text)
+		w2.cloud = w.cloud
+		if out, err := (&session{w: w2, dir: dir}).run(t); err != nil || len(out.Left) != 0 || out.Done != 1 {
+			t.Errorf("got %v, %+v; want a trial and nothing left", err, out)
+		}
+	})
+}
+
 type nullLedger struct{}
 
 func (nullLedger) Intend(_ context.Context, _ backends.Owner, _ backends.Object) error { return nil }

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"dlx.dev/dlx/backends"
@@ -69,4 +70,38 @@ func (l *ledger) owned(fleet string) []journal.Owned {
 		}
 	}
 	return out
+}
+
+// release removes what belongs to an owner from a cloud.
+func release(ctx context.Context, cloud *backends.Backend, o backends.Owner, l *ledger) error {
+	if err := cloud.Release(ctx, o, l); err != nil {
+		return err
+	}
+	return l.settle(ctx, o, cloud)
+}
+
+// settle notes as gone what the ledger holds of an owner and no cloud has, after the clouds
+// released it all: a process that was killed did not come to that.
+func (l *ledger) settle(ctx context.Context, o backends.Owner, clouds ...*backends.Backend) error {
+	noted := l.owned(o.Fleet)
+	if len(noted) == 0 {
+		return nil
+	}
+	var there []backends.Object
+	for _, c := range clouds {
+		objs, err := c.Owned(ctx, o)
+		if err != nil {
+			return err
+		}
+		there = append(there, objs...)
+	}
+	for _, n := range noted {
+		if slices.ContainsFunc(there, func(x backends.Object) bool { return x.Kind == n.Object.Kind && x.Name == n.Object.Name }) {
+			continue
+		}
+		if err := l.Gone(ctx, n.Owner, n.Object); err != nil {
+			return err
+		}
+	}
+	return nil
 }

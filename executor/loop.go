@@ -341,15 +341,24 @@ func (l *loop) sweep(ctx context.Context) error {
 	if len(l.led.owned("")) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(l.p.Policy.Release.Timeout))
+	defer cancel()
+	run := backends.Owner{Run: l.o.Run}
+	var all []*backends.Backend
 	for _, c := range l.p.Clouds {
-		ctx, cancel := context.WithTimeout(ctx, time.Duration(l.p.Policy.Release.Timeout))
-		err := l.o.Backends[c.Name].Release(ctx, backends.Owner{Run: l.o.Run}, l.led)
-		cancel()
-		if err != nil {
+		if err := l.o.Backends[c.Name].Release(ctx, run, l.led); err != nil {
 			if err := l.led.append(journal.Event{Kind: journal.Note, Text: "release of what is left in cloud " + c.Name + ": " + err.Error()}); err != nil {
 				return err
 			}
+			continue
 		}
+		all = append(all, l.o.Backends[c.Name])
+	}
+	if len(all) < len(l.p.Clouds) {
+		return nil // the ledger does not say in which cloud a thing is
+	}
+	if err := l.led.settle(ctx, run, all...); err != nil {
+		return l.led.append(journal.Event{Kind: journal.Note, Text: "what is left: " + err.Error()})
 	}
 	return nil
 }

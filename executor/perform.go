@@ -53,7 +53,7 @@ func (l *loop) perform(ctx, soft context.Context, s start, j *job) {
 	case plan.Provision:
 		out.err = j.within(soft, timeout, func(ctx context.Context) (err error) {
 			if j.retry { // what failed to come up is in the way, and counts against the quota
-				if err := j.backend.Release(ctx, j.owner(), j.led); err != nil {
+				if err := release(ctx, j.backend, j.owner(), j.led); err != nil {
 					return err
 				}
 			}
@@ -73,7 +73,7 @@ func (l *loop) perform(ctx, soft context.Context, s start, j *job) {
 		})
 	case plan.Release:
 		out.err = j.within(ctx, timeout, func(ctx context.Context) error {
-			return j.backend.Release(ctx, j.owner(), j.led)
+			return release(ctx, j.backend, j.owner(), j.led)
 		})
 	}
 	end.Spans = j.spans
@@ -203,7 +203,7 @@ func (j *job) stage(ctx context.Context, s *plan.Staging) (paths []string, files
 func (j *job) refresh(ctx context.Context, out *outcome) error {
 	machines, err := j.provision(ctx)
 	if err != nil && backends.ClassOf(err).Temporary() {
-		if err := j.backend.Release(ctx, j.owner(), j.led); err != nil {
+		if err := release(ctx, j.backend, j.owner(), j.led); err != nil {
 			return err
 		}
 		machines, err = j.provision(ctx)
