@@ -16,11 +16,29 @@ type Checker interface {
 }
 
 // A Need is what a fleet asks of a cloud. Fleets are up at the same time, as far as the testbed's
-// capacity lets them.
+// capacity lets them: see [Peak].
 type Need struct {
 	Fleet    string // its name
 	Machines []MachineRequest
 	Hosts    Hosts
+	Loads    []Load // by machine, what trials put onto it; nil: not known
+	Uses     []Use  // of the testbed's capacity; nil: of nothing that is bounded
+}
+
+// A Load is what the processes of one trial take of a machine together, the most of all trials.
+// Processes that ask for nothing count nothing.
+type Load struct {
+	Processes int
+	CPUs      int
+	GPUs      int
+	MemoryMiB int
+}
+
+// A Use is what a fleet takes of a resource while it is up.
+type Use struct {
+	Resource string
+	Units    int
+	Capacity int // so many units there are for all fleets together
 }
 
 // A Finding is something that a need asks for and the cloud lacks, or has otherwise.

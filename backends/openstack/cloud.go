@@ -10,8 +10,6 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
-	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 
 	"dlx.dev/dlx/backends"
 )
@@ -136,25 +134,12 @@ func (c *cloud) find(ctx context.Context, kind, name string, list func(context.C
 
 func (c *cloud) flavor(ctx context.Context, name string) (string, error) {
 	return c.find(ctx, "flavor", name, func(ctx context.Context) ([]item, error) {
+		all, err := c.flavors(ctx)
 		var out []item
-		for marker := ""; ; {
-			var page struct {
-				Flavors []item `json:"flavors"`
-				Links   []any  `json:"flavors_links"`
-			}
-			q := url.Values{}
-			if marker != "" {
-				q.Set("marker", marker)
-			}
-			if err := get(ctx, c.compute, q, &page, "flavors", "detail"); err != nil {
-				return nil, err
-			}
-			out = append(out, page.Flavors...)
-			if len(page.Links) == 0 || len(page.Flavors) == 0 {
-				return out, nil
-			}
-			marker = page.Flavors[len(page.Flavors)-1].ID
+		for _, f := range all {
+			out = append(out, item{f.ID, f.Name})
 		}
+		return out, err
 	})
 }
 
@@ -163,14 +148,9 @@ func (c *cloud) flavor(ctx context.Context, name string) (string, error) {
 func (c *cloud) zone(ctx context.Context, name string) error {
 	name, _, _ = strings.Cut(name, ":")
 	_, err := c.find(ctx, "zone", name, func(ctx context.Context) ([]item, error) {
-		var all struct {
-			Zones []struct {
-				Name string `json:"zoneName"`
-			} `json:"availabilityZoneInfo"`
-		}
+		all, err := c.zones(ctx)
 		var out []item
-		err := get(ctx, c.compute, nil, &all, "os-availability-zone")
-		for _, z := range all.Zones {
+		for _, z := range all {
 			out = append(out, item{z.Name, z.Name})
 		}
 		return out, err
@@ -178,50 +158,40 @@ func (c *cloud) zone(ctx context.Context, name string) error {
 	return err
 }
 
+// zoneView is the part of an availability zone's record that is used.
+type zoneView struct {
+	Name  string `json:"zoneName"`
+	State struct {
+		Available bool `json:"available"`
+	} `json:"zoneState"`
+}
+
+func (c *cloud) zones(ctx context.Context) ([]zoneView, error) {
+	var all struct {
+		Zones []zoneView `json:"availabilityZoneInfo"`
+	}
+	err := get(ctx, c.compute, nil, &all, "os-availability-zone")
+	return all.Zones, err
+}
+
 func (c *cloud) imageID(ctx context.Context, name string) (string, error) {
 	return c.find(ctx, "image", name, func(ctx context.Context) ([]item, error) {
-		pages, err := images.List(c.image, images.ListOpts{Name: name}).AllPages(ctx)
-		if err != nil {
-			return nil, err
-		}
-		all, err := images.ExtractImages(pages)
-		if err != nil {
-			return nil, err
-		}
+		all, err := c.images(ctx, name)
 		var out []item
 		for _, i := range all {
 			out = append(out, item{i.ID, i.Name})
 		}
-		if len(out) == 0 && uuid.MatchString(name) {
-			i, err := images.Get(ctx, c.image, name).Extract()
-			if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
-				return nil, err
-			} else if err == nil {
-				out = append(out, item{i.ID, i.Name})
-			}
-		}
-		return out, nil
+		return out, err
 	})
 }
 
 func (c *cloud) networkID(ctx context.Context, name string) (string, error) {
 	return c.find(ctx, "network", name, func(ctx context.Context) ([]item, error) {
-		opts := networks.ListOpts{Name: name}
-		if uuid.MatchString(name) {
-			opts = networks.ListOpts{ID: name}
-		}
-		pages, err := networks.List(c.network, opts).AllPages(ctx)
-		if err != nil {
-			return nil, err
-		}
-		all, err := networks.ExtractNetworks(pages)
-		if err != nil {
-			return nil, err
-		}
+		all, err := c.networks(ctx, name)
 		var out []item
 		for _, n := range all {
 			out = append(out, item{n.ID, n.Name})
 		}
-		return out, nil
+		return out, err
 	})
 }
