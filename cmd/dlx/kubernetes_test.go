@@ -27,10 +27,7 @@ func labCluster(t *testing.T) (testbed string, cfg *rest.Config) {
 	t.Helper()
 	kubeconfig := os.Getenv("DLX_TEST_KUBECONFIG")
 	if kubeconfig == "" {
-		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
-		}
-		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
+		unlessRequired(t, "DLX_TEST_KUBECONFIG names no cluster")
 	}
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -56,6 +53,15 @@ testbed: dlx.#Testbed & {
 		t.Fatal(err)
 	}
 	return testbed, cfg
+}
+
+// unlessRequired skips a test for a reason that may not be one.
+func unlessRequired(t *testing.T, why string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
+		t.Fatal(why + ", and DLX_TEST_REQUIRE demands a cluster; see testdata/lab/kubernetes/README.md")
+	}
+	t.Skip(why + "; DLX_TEST_REQUIRE=kubernetes/real demands one: see testdata/lab/kubernetes/README.md")
 }
 
 // staticDlx builds dlx without shared libraries.
@@ -121,23 +127,17 @@ study: dlx.#Study & {
 }
 `
 
-// TestARunOnAClusterSurvivesKills kills dlx at random moments of runs on a cluster, as many as
+// TestARunSurvivesKillsOnACluster kills dlx at random moments of runs on a cluster, as many as
 // DLX_TEST_KILLS says (3 if it says nothing), and lets the same command go on. In the end every
 // trial counts, none twice, and the cluster holds what it held before.
-func TestARunOnAClusterSurvivesKills(t *testing.T) {
+func TestARunSurvivesKillsOnACluster(t *testing.T) {
 	testbed, cfg := labCluster(t)
 	kills := 3
 	if n, err := strconv.Atoi(os.Getenv("DLX_TEST_KILLS")); err == nil {
 		kills = n
 	}
 	before := clusterObjects(t, cfg)
-	study := filepath.Join(t.TempDir(), "study")
-	if err := os.MkdirAll(study, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudyOnCluster), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	study := writeStudy(t, killStudyOnCluster)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("moments from seed %d", seed)
 	moments := rand.New(rand.NewPCG(seed, 0))
@@ -170,6 +170,56 @@ func TestARunOnAClusterSurvivesKills(t *testing.T) {
 		observedOnce(t, filepath.Join(dir, "journal.jsonl"), 6)
 		sameObjects(t, before, clusterObjects(t, cfg))
 	}
+}
+
+// TestARunOutlastsRestartsOnACluster kills the API server twice and a kubelet once while trials
+// run, and starts them again. DLX_TEST_LAB is the folder of the lab's scripts.
+func TestARunOutlastsRestartsOnACluster(t *testing.T) {
+	testbed, cfg := labCluster(t)
+	lab := os.Getenv("DLX_TEST_LAB")
+	if lab == "" {
+		unlessRequired(t, "DLX_TEST_LAB names no lab whose servers may be killed")
+	}
+	before := clusterObjects(t, cfg)
+	dir := filepath.Join(t.TempDir(), "run")
+	study := writeStudy(t, strings.Replace(killStudyOnCluster, "sleep 1;", "sleep 4;", 1))
+	cmd := exec.CommandContext(t.Context(), staticDlx(t), "run", study, "--testbed", testbed, "--progress", "plain", "--dir", dir)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"kube-apiserver", "node2-kubelet", "kube-apiserver"} {
+		time.Sleep(7 * time.Second) // the servers' time, which no test can bend
+		restart(t, lab, name)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "6 trials: 6 done") {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	t.Log(out.String())
+	observedOnce(t, filepath.Join(dir, "journal.jsonl"), 6)
+	sameObjects(t, before, clusterObjects(t, cfg))
+}
+
+// restart kills a server of the lab and starts it again.
+func restart(t *testing.T, lab, name string) {
+	t.Helper()
+	const script = `. "$1/env.sh"; kill -9 "$(cat "$run/pid/$2")"; exec "$1/start.sh"`
+	if out, err := exec.CommandContext(t.Context(), "bash", "-ec", script, "restart", lab, name).CombinedOutput(); err != nil {
+		t.Fatalf("restart %s: %v\n%s", name, err, out)
+	}
+}
+
+func writeStudy(t *testing.T, text string) string {
+	t.Helper()
+	study := filepath.Join(t.TempDir(), "study")
+	if err := os.MkdirAll(study, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return study
 }
 
 // clusterObjects lists what dlx could leave on a cluster.

@@ -12,6 +12,6 @@ LAB_GPU=lab.local/gpu               # of which each node says that it has 2: not
 bin=$LAB_HOME/bin
 run=$LAB_HOME/run
 export KUBECONFIG=$LAB_HOME/kubeconfig
-export DLX_TEST_KUBECONFIG=$KUBECONFIG DLX_TEST_NAMESPACE=lab DLX_TEST_POD="{\"image\": \"$LAB_IMAGE\"}"
+export DLX_TEST_LAB=$lab DLX_TEST_KUBECONFIG=$KUBECONFIG DLX_TEST_NAMESPACE=lab DLX_TEST_POD="{\"image\": \"$LAB_IMAGE\"}"
 # A proxy has no way to the lab.
 [ -z "${HTTPS_PROXY:-}${https_proxy:-}" ] || export NO_PROXY="${NO_PROXY:+$NO_PROXY,}$LAB_LINK.2"

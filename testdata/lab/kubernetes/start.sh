@@ -88,7 +88,7 @@ ip link show "$LAB_NAME" >/dev/null 2>&1 || { ip link add "$LAB_NAME" type bridg
 # folders containerd, kubelet and the pods find the usual paths, as on a computer of their own.
 node() { # NAME NUMBER
   local name=$1 at=$LAB_NET.0.$2 dir=$run/$1 c parent enter
-  ip addr show dev "$LAB_NAME" | grep -qF "$at/" || ip addr add "$at/16" dev "$LAB_NAME"
+  [ -n "$(ip -o addr show dev "$LAB_NAME" to "$at")" ] || ip addr add "$at/16" dev "$LAB_NAME"
   mkdir -p "$dir"/{cni,var/lib,var/log,var/tmp}
   while read -r c; do
     parent=${c%/*}
@@ -125,7 +125,7 @@ END
     exec containerd --config "$1/containerd.toml"' - "$dir"
   enter="nsenter --mount=/proc/$(pid "$name-containerd")/ns/mnt --wdns=/"
   await "$name-containerd" $enter ctr version
-  if ! $enter ctr -n k8s.io images ls -q | grep -qx "$LAB_IMAGE"; then
+  if ! $enter ctr -n k8s.io images ls -q | grep -x "$LAB_IMAGE" >/dev/null; then
     $enter ctr -n k8s.io images import - <"$bin/image.tar" >>"$run/log/$name-containerd.log" 2>&1
     $enter ctr -n k8s.io images label "$LAB_IMAGE" io.cri-containerd.image=managed >/dev/null
   fi
@@ -157,7 +157,7 @@ END
   daemon "$name-kubelet" $enter "$bin/kubelet" --kubeconfig "$pki/$name.kubeconfig" --config "$dir/kubelet.yaml" \
     --hostname-override "$name" --node-ip "$at"
 }
-ready() { get "$server/api/v1/nodes/$1" -H 'Accept: application/json' | tr -d ' \n' | grep -q '"type":"Ready","status":"True"'; }
+ready() { get "$server/api/v1/nodes/$1" -H 'Accept: application/json' | tr -d ' \n' | grep '"type":"Ready","status":"True"' >/dev/null; }
 i=0
 for n in $LAB_NODES; do node "$n" $((++i)); done
 
@@ -188,6 +188,6 @@ install -m 600 -o "${SUDO_UID:-0}" -g "${SUDO_GID:-0}" "$pki/admin.kubeconfig" "
 cat <<END
 The cluster is up. For dlx, and for the tests:
   export KUBECONFIG=$KUBECONFIG
-  export DLX_TEST_KUBECONFIG=$KUBECONFIG DLX_TEST_NAMESPACE=$DLX_TEST_NAMESPACE DLX_TEST_POD='$DLX_TEST_POD'
+  export DLX_TEST_LAB=$lab DLX_TEST_KUBECONFIG=$KUBECONFIG DLX_TEST_NAMESPACE=$DLX_TEST_NAMESPACE DLX_TEST_POD='$DLX_TEST_POD'
 Both are also what ". testdata/lab/kubernetes/env.sh" does.
 END
