@@ -53,6 +53,7 @@ const (
 	maxKeyPairs     = 100
 	maxServerGroups = 10
 	maxGroupMembers = 10
+	maxMetadata     = 128
 )
 
 // Config says what a sandbox is like. Only State is needed.

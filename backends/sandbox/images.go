@@ -17,7 +17,7 @@ func (s *Server) glance() {
 	image := map[string]any{"id": imageID, "name": Image, "status": "active", "visibility": "public", "container_format": "bare", "disk_format": "raw",
 		"min_disk": 0, "min_ram": 0, "size": 0, "tags": []string{}, "owner": projectID, "protected": false,
 		"created_at": "2018-03-19T00:00:00Z", "updated_at": "2018-03-19T00:00:00Z"}
-	s.mux.HandleFunc("GET /image/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/image", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusMultipleChoices, map[string]any{"versions": []any{map[string]any{"id": "v2.9", "status": "CURRENT",
 			"links": []any{map[string]any{"rel": "self", "href": s.base + "/image/v2/"}}}}})
 	})
@@ -44,7 +44,7 @@ func (s *Server) glance() {
 func (s *Server) neutron() {
 	network := map[string]any{"id": networkID, "name": Network, "status": "ACTIVE", "admin_state_up": true, "shared": true,
 		"tenant_id": projectID, "project_id": projectID, "subnets": []string{subnetID}, "router:external": false, "tags": []string{}}
-	s.mux.HandleFunc("GET /network/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/network", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"versions": []any{map[string]any{"id": "v2.0", "status": "CURRENT",
 			"links": []any{map[string]any{"rel": "self", "href": s.base + "/network/v2.0/"}}}}})
 	})

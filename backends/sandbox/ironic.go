@@ -104,13 +104,14 @@ func (s *Server) openNode(n *node) error {
 func (s *Server) ironic() {
 	version := map[string]any{"id": "v1", "status": "CURRENT", "version": fmt.Sprintf("1.%d", ironicMax), "min_version": fmt.Sprintf("1.%d", ironicMin),
 		"links": []any{map[string]any{"rel": "self", "href": s.base + "/baremetal/v1/"}}}
-	s.mux.HandleFunc("GET /baremetal/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/baremetal", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"name": "OpenStack Ironic API", "default_version": version, "versions": []any{version}})
 	})
-	s.mux.HandleFunc("GET /baremetal/v1/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/baremetal/v1", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"id": "v1", "version": version})
 	})
 	s.metal("GET /nodes", s.listNodes)
+	s.metal("GET /nodes/{$}", s.listNodes) // as ironicclient asks for some fields
 	s.metal("GET /nodes/detail", s.listNodes)
 	s.metal("GET /nodes/{id}", s.showNode)
 	s.metal("PATCH /nodes/{id}", s.patchNode)

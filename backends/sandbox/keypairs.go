@@ -1,10 +1,14 @@
 package sandbox
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -28,7 +32,7 @@ func (s *Server) keypairs() {
 			novaError(w, http.StatusNotFound, fmt.Sprintf("Keypair %s not found for user %s", r.PathValue("name"), userID))
 			return
 		}
-		reply(w, http.StatusOK, map[string]any{"keypair": k})
+		reply(w, http.StatusOK, map[string]any{"keypair": k.shown()})
 	})
 	s.compute("POST /os-keypairs", s.createKeypair)
 	s.compute("DELETE /os-keypairs/{name}", func(w http.ResponseWriter, r *http.Request, minor int) {
@@ -48,6 +52,12 @@ func (s *Server) keypairs() {
 	})
 }
 
+// shown is a key pair as it is shown alone. There is one user.
+func (k *keypair) shown() map[string]any {
+	return map[string]any{"name": k.Name, "public_key": k.PublicKey, "fingerprint": k.Fingerprint, "type": k.Type, "user_id": userID, "id": 1,
+		"created_at": nil, "updated_at": nil, "deleted_at": nil, "deleted": false}
+}
+
 func (s *Server) createKeypair(w http.ResponseWriter, r *http.Request, minor int) {
 	var in struct {
 		Keypair keypair `json:"keypair"`
@@ -56,10 +66,17 @@ func (s *Server) createKeypair(w http.ResponseWriter, r *http.Request, minor int
 		novaError(w, http.StatusBadRequest, "Invalid input for field/attribute keypair.")
 		return
 	}
-	k := in.Keypair
+	k, private := in.Keypair, ""
 	if k.PublicKey == "" {
-		novaError(w, http.StatusNotImplemented, "the sandbox does not generate keys: send a public_key")
-		return
+		if minor >= generatesUntil {
+			novaError(w, http.StatusBadRequest, "Invalid input for field/attribute keypair. 'public_key' is a required property")
+			return
+		}
+		var err error
+		if k.PublicKey, private, err = generateKey(); err != nil {
+			novaError(w, http.StatusInternalServerError, err.Error())
+			return
+		}
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k.PublicKey))
 	if err != nil {
@@ -83,5 +100,29 @@ func (s *Server) createKeypair(w http.ResponseWriter, r *http.Request, minor int
 	if minor >= 2 { // 2.2: 201 instead of 200
 		code = http.StatusCreated
 	}
-	reply(w, code, map[string]any{"keypair": map[string]any{"name": k.Name, "public_key": k.PublicKey, "fingerprint": k.Fingerprint, "type": k.Type, "user_id": userID}})
+	out := map[string]any{"name": k.Name, "public_key": k.PublicKey, "fingerprint": k.Fingerprint, "type": k.Type, "user_id": userID}
+	if private != "" {
+		out["private_key"] = private // shown this once
+	}
+	reply(w, code, map[string]any{"keypair": out})
+}
+
+// generatesUntil is the microversion from which on Nova makes no keys.
+const generatesUntil = 92
+
+// generateKey makes a key pair. Nova's are RSA; these are as good and take no time.
+func generateKey() (public, private string, err error) {
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	block, err := ssh.MarshalPrivateKey(priv, "")
+	if err != nil {
+		return "", "", err
+	}
+	key, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return "", "", err
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))), string(pem.EncodeToMemory(block)), nil
 }

@@ -18,7 +18,7 @@ func (s *Server) keystone() {
 	version := func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"version": s.identityVersion()})
 	}
-	s.mux.HandleFunc("GET /identity/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/identity", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusMultipleChoices, map[string]any{"versions": map[string]any{"values": []any{s.identityVersion()}}})
 	})
 	s.mux.HandleFunc("GET /identity/v3", version)

@@ -34,6 +34,7 @@ type call struct {
 	sub       string
 	verb      string // create, get, list, watch, update, patch, delete, deletecollection
 	user      string
+	groups    []string
 	body      []byte
 }
 
@@ -86,10 +87,10 @@ func (k *kube) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !slices.Contains(groups, masters) && p != "version" && p != "healthz" && p != "readyz" && p != "livez" {
-		c.fail(&apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
-			Message: fmt.Sprintf("forbidden: User %q cannot %s path %q", c.user, strings.ToLower(r.Method), r.URL.Path)}})
+		c.fail(statusError(http.StatusForbidden, metav1.StatusReasonForbidden, fmt.Sprintf("forbidden: User %q cannot %s path %q", c.user, strings.ToLower(r.Method), r.URL.Path)))
 		return
 	}
+	c.groups = groups
 	c.discover(p)
 }
 
@@ -168,11 +169,22 @@ func (c *call) read() *apierrors.StatusError {
 	}
 	c.body = b
 	media, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if c.verb != "patch" && len(b) > 0 && media != "application/json" && media != "" {
-		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-			Message: "the body of the request was in an unknown format - accepted media types include: application/json"}}
+	switch {
+	case c.verb == "patch" || len(b) == 0 || media == "application/json" || media == "":
+	case media == protobufMedia:
+		if c.body, err = fromProtobuf(b); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	default:
+		return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+			"the body of the request was in an unknown format - accepted media types include: application/json")
 	}
 	return nil
+}
+
+// statusError is an error that has no maker of its own.
+func statusError(code int32, reason metav1.StatusReason, message string) *apierrors.StatusError {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message}}
 }
 
 // fail answers with an error as the API server does.
@@ -218,18 +230,19 @@ func (c *call) discover(p string) {
 	case "api":
 		c.send(http.StatusOK, metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	case "apis":
-		gv := metav1.GroupVersionForDiscovery{GroupVersion: "batch/v1", Version: "v1"}
-		c.send(http.StatusOK, metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"},
-			Groups: []metav1.APIGroup{{Name: "batch", Versions: []metav1.GroupVersionForDiscovery{gv}, PreferredVersion: gv}}})
+		list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
+		for _, group := range append([]string{"batch"}, reviewGroups...) {
+			gv := metav1.GroupVersionForDiscovery{GroupVersion: group + "/v1", Version: "v1"}
+			list.Groups = append(list.Groups, metav1.APIGroup{Name: group, Versions: []metav1.GroupVersionForDiscovery{gv}, PreferredVersion: gv})
+		}
+		c.send(http.StatusOK, list)
 	case "api/v1":
 		c.send(http.StatusOK, resourceList("", "v1"))
 	case "apis/batch/v1":
 		c.send(http.StatusOK, resourceList("batch", "v1"))
-	case "apis/authorization.k8s.io/v1/selfsubjectrulesreviews":
-		c.rules()
-	case "apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-		c.access()
 	default:
-		http.Error(c.w, "404 page not found", http.StatusNotFound)
+		if !c.openapi(p) && !c.discoverReviews(p) && !c.review(p) {
+			c.unserved()
+		}
 	}
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,7 @@ type kind struct {
 	group, version string
 	resource, kind string
 	short          []string
+	all            bool // in kubectl's category of that name
 	cluster        bool // not in a namespace
 	status         bool // its status is written through the subresource only
 	make           func() object
@@ -31,15 +33,15 @@ type kind struct {
 var (
 	namespaces = &kind{version: "v1", resource: "namespaces", kind: "Namespace", short: []string{"ns"}, cluster: true, status: true, make: func() object { return &corev1.Namespace{} }}
 	nodes      = &kind{version: "v1", resource: "nodes", kind: "Node", short: []string{"no"}, cluster: true, status: true, make: func() object { return &corev1.Node{} }}
-	pods       = &kind{version: "v1", resource: "pods", kind: "Pod", short: []string{"po"}, status: true, make: func() object { return &corev1.Pod{} }}
-	services   = &kind{version: "v1", resource: "services", kind: "Service", short: []string{"svc"}, status: true, make: func() object { return &corev1.Service{} }}
+	pods       = &kind{version: "v1", resource: "pods", kind: "Pod", short: []string{"po"}, all: true, status: true, make: func() object { return &corev1.Pod{} }}
+	services   = &kind{version: "v1", resource: "services", kind: "Service", short: []string{"svc"}, all: true, status: true, make: func() object { return &corev1.Service{} }}
 	configMaps = &kind{version: "v1", resource: "configmaps", kind: "ConfigMap", short: []string{"cm"}, make: func() object { return &corev1.ConfigMap{} }}
 	secrets    = &kind{version: "v1", resource: "secrets", kind: "Secret", make: func() object { return &corev1.Secret{} }}
 	accounts   = &kind{version: "v1", resource: "serviceaccounts", kind: "ServiceAccount", short: []string{"sa"}, make: func() object { return &corev1.ServiceAccount{} }}
 	events     = &kind{version: "v1", resource: "events", kind: "Event", short: []string{"ev"}, make: func() object { return &corev1.Event{} }}
 	quotas     = &kind{version: "v1", resource: "resourcequotas", kind: "ResourceQuota", short: []string{"quota"}, status: true, make: func() object { return &corev1.ResourceQuota{} }}
 	claims     = &kind{version: "v1", resource: "persistentvolumeclaims", kind: "PersistentVolumeClaim", short: []string{"pvc"}, status: true, make: func() object { return &corev1.PersistentVolumeClaim{} }}
-	jobs       = &kind{group: "batch", version: "v1", resource: "jobs", kind: "Job", status: true, make: func() object { return &batchv1.Job{} }}
+	jobs       = &kind{group: "batch", version: "v1", resource: "jobs", kind: "Job", all: true, status: true, make: func() object { return &batchv1.Job{} }}
 
 	kinds = []*kind{namespaces, nodes, pods, services, configMaps, secrets, accounts, events, quotas, claims, jobs}
 )
@@ -86,7 +88,11 @@ func resourceList(group, version string) metav1.APIResourceList {
 		if kd.group != group || kd.version != version {
 			continue
 		}
-		out.APIResources = append(out.APIResources, metav1.APIResource{Name: kd.resource, SingularName: "", Namespaced: !kd.cluster, Kind: kd.kind,
+		var categories []string
+		if kd.all {
+			categories = []string{"all"}
+		}
+		out.APIResources = append(out.APIResources, metav1.APIResource{Name: kd.resource, SingularName: strings.ToLower(kd.kind), Categories: categories, Namespaced: !kd.cluster, Kind: kd.kind,
 			Verbs: []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}, ShortNames: slices.Clone(kd.short)})
 		if kd.status {
 			out.APIResources = append(out.APIResources, metav1.APIResource{Name: kd.resource + "/status", Namespaced: !kd.cluster, Kind: kd.kind,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (c *call) run(ctx context.Context) {
 		c.podExec()
 		return
 	case c.sub != "" && (c.sub != "status" || !c.kind.status) && (c.sub != "finalize" || c.kind != namespaces):
-		c.fail(apierrors.NewGenericServerResponse(http.StatusNotFound, c.verb, c.kind.gr(), c.name, "the sandbox does not serve "+c.kind.resource+"/"+c.sub, 0, true))
+		c.unserved()
 		return
 	}
 	if err := c.read(); err != nil {
@@ -65,6 +66,10 @@ func (c *call) get() *apierrors.StatusError {
 	if r == nil {
 		return apierrors.NewNotFound(c.kind.gr(), c.name)
 	}
+	if c.tabular() {
+		c.sendTable([]*record{r}, r.rv)
+		return nil
+	}
 	c.sendRaw(http.StatusOK, c.kind, r.raw)
 	return nil
 }
@@ -83,14 +88,15 @@ func (c *call) list(ctx context.Context) *apierrors.StatusError {
 	rv := c.k.st.rv
 	all := c.k.st.list(c.kind, c.namespace)
 	c.k.mu.Unlock()
+	all = slices.DeleteFunc(all, func(r *record) bool { return !sel.fits(r.obj) })
+	if c.tabular() {
+		c.sendTable(all, rv)
+		return nil
+	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `{"kind":"%sList","apiVersion":%q,"metadata":{"resourceVersion":"%d"},"items":[`, c.kind.kind, c.kind.apiVersion(), rv)
-	n := 0
-	for _, r := range all {
-		if !sel.fits(r.obj) {
-			continue
-		}
-		if n++; n > 1 {
+	for i, r := range all {
+		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.Write(r.raw)

@@ -153,7 +153,7 @@ func (w *watcher) existing() {
 	w.k.mu.Unlock()
 	for _, r := range all {
 		if (w.name == "" || r.obj.GetName() == w.name) && w.sel.fits(r.obj) {
-			w.event(watch.Added, r.raw)
+			w.event(watch.Added, r)
 		}
 	}
 }
@@ -213,15 +213,23 @@ func (w *watcher) step(c *change) {
 	fits, fitted := c.typ != watch.Deleted && w.sel.fits(c.now.obj), c.old != nil && w.sel.fits(c.old.obj)
 	switch {
 	case fits && fitted:
-		w.event(watch.Modified, c.now.raw)
+		w.event(watch.Modified, c.now)
 	case fits:
-		w.event(watch.Added, c.now.raw)
+		w.event(watch.Added, c.now)
 	case fitted:
-		w.event(watch.Deleted, c.now.raw)
+		w.event(watch.Deleted, c.now)
 	}
 }
 
-func (w *watcher) event(t watch.EventType, raw []byte) { w.write(t, whole(w.kind, raw)) }
+func (w *watcher) event(t watch.EventType, r *record) {
+	if !w.tabular() {
+		w.write(t, whole(w.kind, r.raw))
+		return
+	}
+	if b, err := json.Marshal(w.table([]*record{r}, strconv.FormatUint(r.rv, 10))); err == nil {
+		w.write(t, b)
+	}
+}
 
 func (w *watcher) write(t watch.EventType, object []byte) {
 	_, _ = fmt.Fprintf(w.w, `{"type":%q,"object":%s}`+"\n", t, object)
@@ -232,6 +240,6 @@ func (w *watcher) bookmark(annotations map[string]string) {
 	o.SetResourceVersion(strconv.FormatUint(w.at, 10))
 	o.SetAnnotations(annotations)
 	if raw, err := json.Marshal(o); err == nil {
-		w.event(watch.Bookmark, raw)
+		w.write(watch.Bookmark, whole(w.kind, raw))
 	}
 }

@@ -33,10 +33,10 @@ var templates = []*template{
 // of size are refused.
 func (s *Server) magnum() {
 	version := map[string]any{"id": "v1", "status": "CURRENT", "max_version": "1.11", "min_version": "1.1"}
-	s.mux.HandleFunc("GET /container-infra/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/container-infra", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"name": "OpenStack Magnum API", "versions": []any{version}})
 	})
-	s.mux.HandleFunc("GET /container-infra/v1/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/container-infra/v1", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"id": "v1"})
 	})
 	s.infra("GET /clustertemplates", s.listTemplates)

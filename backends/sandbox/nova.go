@@ -17,16 +17,20 @@ const novaMin, novaMax = 1, 93
 func (s *Server) nova() {
 	version := map[string]any{"id": "v2.1", "status": "CURRENT", "version": fmt.Sprintf("2.%d", novaMax), "min_version": fmt.Sprintf("2.%d", novaMin),
 		"links": []any{map[string]any{"rel": "self", "href": s.base + "/compute/v2.1/"}}}
-	s.mux.HandleFunc("GET /compute/v2.1/{$}", func(w http.ResponseWriter, _ *http.Request) {
+	s.root("/compute/v2.1", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"version": version})
 	})
+	s.compute("GET /flavors", s.listFlavors)
 	s.compute("GET /flavors/detail", s.listFlavors)
+	s.compute("GET /flavors/{id}/os-extra_specs", s.showSpecs)
 	s.compute("GET /flavors/{id}", s.showFlavor)
 	s.compute("GET /limits", s.showLimits)
-	s.compute("GET /os-availability-zone", func(w http.ResponseWriter, _ *http.Request, _ int) {
+	zones := func(w http.ResponseWriter, _ *http.Request, _ int) {
 		zone := map[string]any{"zoneName": Zone, "zoneState": map[string]any{"available": true}, "hosts": nil}
 		reply(w, http.StatusOK, map[string]any{"availabilityZoneInfo": []any{zone}})
-	})
+	}
+	s.compute("GET /os-availability-zone", zones)
+	s.compute("GET /os-availability-zone/detail", zones)
 	s.compute("GET /servers", s.listServers)
 	s.compute("GET /servers/detail", s.listServers)
 	s.compute("GET /servers/{id}", s.showServer)
@@ -106,6 +110,15 @@ func (s *Server) showFlavor(w http.ResponseWriter, r *http.Request, _ int) {
 	reply(w, http.StatusOK, map[string]any{"flavor": f.json()})
 }
 
+// showSpecs shows the extra specs of a flavor, of which there are none.
+func (s *Server) showSpecs(w http.ResponseWriter, r *http.Request, _ int) {
+	if flavorBy(r.PathValue("id")) == nil {
+		novaError(w, http.StatusNotFound, "Flavor "+r.PathValue("id")+" could not be found.")
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"extra_specs": map[string]any{}})
+}
+
 // used counts what the servers take from the quota, those in ERROR included. The caller holds s.mu.
 func (s *Server) used() Quota {
 	var q Quota
@@ -127,7 +140,7 @@ func (s *Server) showLimits(w http.ResponseWriter, _ *http.Request, _ int) {
 	s.mu.Unlock()
 	reply(w, http.StatusOK, map[string]any{"limits": map[string]any{"rate": []any{}, "absolute": map[string]any{
 		"maxTotalInstances": q.Instances, "totalInstancesUsed": u.Instances, "maxTotalCores": q.Cores, "totalCoresUsed": u.Cores,
-		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": cmp.Or(q.KeyPairs, maxKeyPairs), "maxServerMeta": 128}}})
+		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": cmp.Or(q.KeyPairs, maxKeyPairs), "maxServerMeta": maxMetadata}}})
 }
 
 // SetQuota changes what the project may have.

@@ -165,6 +165,20 @@ func TestWhatIsNotServedSaysSo(t *testing.T) {
 	})
 }
 
+func TestQuotasAreShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, sandbox.Config{Quota: sandbox.Quota{Instances: 3, KeyPairs: 7}})
+		c.login()
+		c.make("a", "")
+		c.want(200, `"instances":3`, "GET", "/compute/v2.1/os-quota-sets/x", "")
+		c.want(200, `"key_pairs":7`, "GET", "/compute/v2.1/os-quota-sets/x/defaults", "")
+		c.want(200, `"instances":{"in_use":1,"limit":3,"reserved":0}`, "GET", "/compute/v2.1/os-quota-sets/x/detail", "")
+		c.want(200, `"port":-1`, "GET", "/network/v2.0/quotas/x", "")
+		c.want(200, `"extra_specs":{}`, "GET", "/compute/v2.1/flavors/1/os-extra_specs", "")
+		c.want(404, "Flavor 99 could not be found", "GET", "/compute/v2.1/flavors/99/os-extra_specs", "")
+	})
+}
+
 func TestNovaRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := start(t, sandbox.Config{})
@@ -306,7 +320,7 @@ func TestKeypairs(t *testing.T) {
 		c.want(201, "fingerprint", "POST", "/compute/v2.1/os-keypairs", body)
 		c.want(409, "Key pair 'k' already exists.", "POST", "/compute/v2.1/os-keypairs", body)
 		c.want(400, "Keypair data is invalid", "POST", "/compute/v2.1/os-keypairs", `{"keypair": {"name": "l", "public_key": "x"}}`)
-		c.want(501, "does not generate keys", "POST", "/compute/v2.1/os-keypairs", `{"keypair": {"name": "l"}}`)
+		c.want(201, "BEGIN OPENSSH PRIVATE KEY", "POST", "/compute/v2.1/os-keypairs", `{"keypair": {"name": "l"}}`)
 		c.want(200, key, "GET", "/compute/v2.1/os-keypairs", "")
 		c.want(204, "", "DELETE", "/compute/v2.1/os-keypairs/k", "")
 		c.want(404, "Keypair k not found", "DELETE", "/compute/v2.1/os-keypairs/k", "")

@@ -91,6 +91,7 @@ func (s *Server) start() error {
 	s.nova()
 	s.keypairs()
 	s.servergroups()
+	s.quotaSets()
 	s.glance()
 	s.neutron()
 	s.ironic()
@@ -252,11 +253,34 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
-		reply(w, http.StatusNotImplemented, map[string]any{"error": map[string]any{"code": http.StatusNotImplemented, "title": "Not Implemented",
-			"message": fmt.Sprintf("the sandbox does not serve %s %s", r.Method, r.URL.Path)}})
+		unserved(w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// unserved refuses what no service serves, in the form of the service, so that its client shows the text.
+func unserved(w http.ResponseWriter, r *http.Request) {
+	const code = http.StatusNotImplemented
+	text := fmt.Sprintf("the sandbox does not serve %s %s", r.Method, r.URL.Path)
+	switch service, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); service {
+	case "compute":
+		novaError(w, code, text)
+	case "baremetal":
+		ironicError(w, code, text)
+	case "container-infra":
+		magnumError(w, code, "%s", text)
+	case "network":
+		reply(w, code, map[string]any{"NeutronError": map[string]any{"type": "NotImplemented", "message": text, "detail": ""}})
+	default:
+		keystoneError(w, code, "Not Implemented", text)
+	}
+}
+
+// root serves what a service says of itself, with and without a slash at the end of its address.
+func (s *Server) root(path string, h http.HandlerFunc) {
+	s.mux.HandleFunc("GET "+path, h)
+	s.mux.HandleFunc("GET "+path+"/{$}", h)
 }
 
 // below cuts service and version off a path: /compute/v2.1/servers becomes /servers.
