@@ -22,7 +22,8 @@
 //
 // The [Launcher] does all of this for any cluster it gets a kubeconfig for; the provider of this
 // package is for clusters that stand already, and makes nothing but the objects above. A login
-// with the rules of testdata/role.json in one namespace is enough; who may read nodes learns more.
+// with the rules of rbac/namespace.yaml in one namespace is enough, and one with those of
+// rbac/cluster.yaml makes a namespace for each run and learns what its nodes are.
 package kubernetes
 
 // Config is the settings of a cloud of kind "kubernetes" in a testbed.

@@ -26,7 +26,8 @@ func (c *cluster) ensureNamespace(ctx, stop context.Context, f *fleet) error {
 		case err == nil:
 			c.log("namespace %s is being removed, which is waited for", f.ns)
 		case forbidden(err):
-			return nil // a login for one namespace: whether it is there shows at the next request
+			f.unseen = err // a login for one namespace: whether it is there shows at the next request
+			return nil
 		case !notFound(err):
 			return c.fail(ctx, op, err)
 		default:

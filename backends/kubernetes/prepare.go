@@ -24,6 +24,7 @@ type fleet struct {
 	spots  []*spot
 	until  time.Time
 	ledger backends.Ledger // nil: nobody notes what is made
+	unseen error           // why nobody knows whether the namespace is there
 }
 
 // Prepare makes the holders of a fleet, or finds them.
@@ -173,6 +174,8 @@ func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing)
 		}
 	}
 	switch {
+	case notFound(err) && f.unseen != nil:
+		return backends.Errorf(backends.Config, op, "namespace %s is not there, and this login can make none: %w", f.ns, c.fail(ctx, "look for it", f.unseen))
 	case err != nil:
 		return c.fail(ctx, op, err)
 	case obj.GetLabels()[labelManager] != manager || obj.GetLabels()[labelRun] != want[labelRun] || obj.GetLabels()[labelFleet] != want[labelFleet]:

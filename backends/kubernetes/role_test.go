@@ -1,6 +1,7 @@
 package kubernetes_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/yaml"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,14 +30,9 @@ import (
 // lacks. The rules are those of the package's documentation.
 func TestRole(t *testing.T) {
 	kubeconfig := realCluster(t)
-	rules, err := os.ReadFile("testdata/role.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	admin := newBed(t, kubeconfig, podOfTests())
 	ns := "dlx-role-" + admin.run
-	admin.grant(ns, "bench", string(rules))
-	defer admin.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
+	defer admin.grant(ns, "bench", readRole(t, "rbac/namespace.yaml"))()
 	b := newBedIn(t, as(t, kubeconfig, "bench"), ns, admin.spec)
 	m := b.fleet("f", 1)[0]
 	if m.Host == "" || m.Facts["node.kubelet"] != "" {
@@ -78,14 +76,37 @@ func realCluster(t *testing.T) []byte {
 	return kubeconfig
 }
 
-// grant makes a namespace in which a user has the rights of a role.
-func (b *bed) grant(ns, user, role string) {
+// grant gives a user the rights of a role in a new namespace, or everywhere if ns is empty, and
+// returns what takes them away again.
+func (b *bed) grant(ns, user string, role rbacv1.ClusterRole) func() {
 	b.t.Helper()
-	b.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
-	at := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + ns
-	b.api(http.MethodPost, at+"/roles", role)
-	b.api(http.MethodPost, at+"/rolebindings", `{"metadata": {"name": "dlx"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "dlx"},
+	const group = "/apis/rbac.authorization.k8s.io/v1"
+	at, kind := group+"/cluster", "ClusterRole"
+	if ns != "" {
+		at, kind = group+"/namespaces/"+ns+"/", "Role"
+		b.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
+	}
+	role.Name = user
+	text, err := json.Marshal(role)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.api(http.MethodPost, at+"roles", string(text))
+	b.api(http.MethodPost, at+"rolebindings", `{"metadata": {"name": "`+user+`"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "`+kind+`", "name": "`+user+`"},
 		"subjects": [{"kind": "User", "name": "`+user+`", "apiGroup": "rbac.authorization.k8s.io"}]}`)
+	last := role.Rules[len(role.Rules)-1]
+	for review := ""; !strings.Contains(review, `"allowed":true`); { // the server looks at copies of its own
+		review = b.api(http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", fmt.Sprintf(`{"spec": {"user": %q,
+			"resourceAttributes": {"namespace": %q, "group": %q, "resource": %q, "verb": %q}}}`, user, ns, last.APIGroups[0], last.Resources[0], last.Verbs[0]))
+	}
+	return func() {
+		if ns != "" {
+			b.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
+			return
+		}
+		b.api(http.MethodDelete, at+"rolebindings/"+user, `{}`)
+		b.api(http.MethodDelete, at+"roles/"+user, `{}`)
+	}
 }
 
 // as is a kubeconfig that acts for another user.
@@ -105,45 +126,34 @@ func as(t *testing.T, kubeconfig []byte, user string) []byte {
 	return text
 }
 
-// TestEachVerbIsNeeded takes one verb after the other out of the role: then something that dlx does
-// fails, and says which.
+// TestEachVerbIsNeeded takes one verb after the other out of the roles in rbac: then something that
+// dlx does fails, and says which. With all of them everything works.
 func TestEachVerbIsNeeded(t *testing.T) {
 	kubeconfig := realCluster(t)
-	text, err := os.ReadFile("testdata/role.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var role struct {
-		Metadata map[string]string   `json:"metadata"`
-		Rules    []rbacv1.PolicyRule `json:"rules"`
-	}
-	if err := json.Unmarshal(text, &role); err != nil {
-		t.Fatal(err)
-	}
-	for i, rule := range role.Rules {
-		for j, resource := range rule.Resources {
+	for _, file := range []string{"namespace", "cluster"} {
+		role := readRole(t, "rbac/"+file+".yaml")
+		t.Run(file+" all", func(t *testing.T) {
+			t.Parallel()
+			if err := with(t, kubeconfig, role); err != nil {
+				t.Error(err)
+			}
+		})
+		for i, rule := range role.Rules {
 			for _, verb := range rule.Verbs {
+				resource := rule.Resources[0]
 				if verb == "list" && resource == "events" {
 					continue // for servers before 1.34: later ones send the list with the watch
 				}
-				t.Run(verb+" "+strings.ReplaceAll(resource, "/", "-"), func(t *testing.T) {
+				if file == "cluster" && resource != "namespaces" && resource != "nodes" {
+					continue // as in the other file
+				}
+				t.Run(file+" without "+verb+" "+strings.ReplaceAll(resource, "/", "-"), func(t *testing.T) {
 					t.Parallel()
 					less := role
 					less.Rules = slices.Clone(role.Rules)
-					less.Rules[i].Resources = slices.Delete(slices.Clone(rule.Resources), j, j+1)
-					rest := rule
-					rest.Resources = []string{resource}
-					rest.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
-					less.Rules = slices.DeleteFunc(append(less.Rules, rest), func(r rbacv1.PolicyRule) bool { return len(r.Resources) == 0 || len(r.Verbs) == 0 })
-					rules, err := json.Marshal(less)
-					if err != nil {
-						t.Fatal(err)
-					}
-					admin := newBed(t, kubeconfig, podOfTests())
-					ns := "dlx-verb-" + admin.run
-					admin.grant(ns, "verb-"+admin.run, string(rules))
-					defer admin.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
-					err = everything(t, admin, as(t, kubeconfig, "verb-"+admin.run), ns)
+					less.Rules[i].Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == verb })
+					less.Rules = slices.DeleteFunc(less.Rules, func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 })
+					err := with(t, kubeconfig, less)
 					if err == nil {
 						t.Fatalf("everything works without %s %s: the role allows too much", verb, resource)
 					}
@@ -154,6 +164,38 @@ func TestEachVerbIsNeeded(t *testing.T) {
 			}
 		}
 	}
+}
+
+// readRole reads a Role or ClusterRole. Each of its rules is for one resource.
+func readRole(t *testing.T, path string) rbacv1.ClusterRole {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var role rbacv1.ClusterRole
+	if err := yaml.UnmarshalStrict(text, &role); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range role.Rules {
+		if len(r.Resources) != 1 {
+			t.Fatalf("%s: a rule for %q; want one resource a rule", path, r.Resources)
+		}
+	}
+	return role
+}
+
+// with does everything as a user with a role.
+func with(t *testing.T, kubeconfig []byte, role rbacv1.ClusterRole) error {
+	t.Helper()
+	admin := newBed(t, kubeconfig, podOfTests())
+	user := "user-" + admin.run
+	ns := ""
+	if role.Kind == "Role" {
+		ns = "dlx-verb-" + admin.run
+	}
+	defer admin.grant(ns, user, role)()
+	return everything(t, admin, as(t, kubeconfig, user), ns)
 }
 
 // refusalOf is what an error says when a verb is lacking. The server gives no reason for an exec.
@@ -168,12 +210,10 @@ func refusalOf(verb, resource string) string {
 func everything(t *testing.T, admin *bed, kubeconfig []byte, ns string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// Two holders, two processes and two more; with it from the start the server knows it in time.
-	admin.api(http.MethodPost, "/api/v1/namespaces/"+ns+"/resourcequotas", `{"metadata": {"name": "few"}, "spec": {"hard": {"pods": "6"}}}`)
 	var mu sync.Mutex
 	var refused error // events are of use, but nothing ends without them
 	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Patience: 20 * time.Second, Log: func(format string, args ...any) {
-		if line := fmt.Sprintf(format, args...); strings.Contains(line, "forbidden") && !strings.Contains(line, `resource "nodes"`) { // who may read nodes learns more
+		if line := fmt.Sprintf(format, args...); strings.Contains(line, "forbidden") && (ns == "" || !strings.Contains(line, `resource "nodes"`)) { // of those a login for one namespace knows less
 			mu.Lock()
 			defer mu.Unlock()
 			refused = errors.New(line)
@@ -196,6 +236,9 @@ func everything(t *testing.T, admin *bed, kubeconfig []byte, ns string) error {
 	if ms, err = l.Prepare(ctx, ms); err != nil {
 		return err
 	}
+	// Two holders, two processes and two more. The server takes a moment to know of it.
+	where := cmp.Or(ns, ms[0].Access.Kubernetes.Namespace)
+	admin.api(http.MethodPost, "/api/v1/namespaces/"+where+"/resourcequotas", `{"metadata": {"name": "few"}, "spec": {"hard": {"pods": "6"}}}`)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
 		return err
