@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"dlx.dev/dlx/spec/diag"
 )
 
 func (d *decoder) testbed(n *node) *Testbed {
@@ -44,7 +47,8 @@ func (d *decoder) clouds(n *node) []Cloud {
 		if !d.label(f) || !d.isStruct(f.node, form[1:len(form)-1]) {
 			continue
 		}
-		c := Cloud{Name: f.name, Pos: f.node.label}
+		c := Cloud{Name: f.name, Pos: f.node.label, Fields: map[string]diag.Pos{}}
+		places(f.node, "", c.Fields)
 		c.Backend = d.oneOf(d.need(f.node, "backend", `"openstack"`), d.catalog.backends()...)
 		c.Config = d.raw(f.node, "backend")
 		if known, ok := cloudFields[c.Backend]; ok {
@@ -102,7 +106,8 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 			case "openstack", "sandbox":
 				d.server(m)
 			}
-			o.Machine = d.raw(m)
+			o.Machine, o.Fields = d.raw(m), map[string]diag.Pos{}
+			places(m, "", o.Fields)
 		}
 		o.Uses = d.amounts(f.node.get("uses"), "{hosts: 1}", 1)
 		o.Beside = cmp.Or(d.oneOf(f.node.get("beside"), BesideProcess, BesideMachine), BesideProcess)
@@ -207,6 +212,20 @@ func (d *decoder) duration(n *node) time.Duration {
 		d.errorf(n, "found %s; a time above zero is wanted", quote(n.text))
 	}
 	return v
+}
+
+// places notes where all that is below a node is written, by its path from there.
+func places(n *node, path string, into map[string]diag.Pos) {
+	for _, f := range n.fields {
+		p := join(path, f.name)
+		into[p] = f.node.at
+		places(f.node, p, into)
+	}
+	for i, e := range n.elems {
+		p := path + "[" + strconv.Itoa(i) + "]"
+		into[p] = e.at
+		places(e, p, into)
+	}
 }
 
 // raw is a node as canonical JSON, without some fields.

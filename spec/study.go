@@ -276,6 +276,7 @@ type Cloud struct {
 	Backend string          // "openstack", "kubernetes" or "sandbox"
 	Config  json.RawMessage // the backend's own fields; canonical JSON
 	Pos     diag.Pos
+	Fields  map[string]diag.Pos // where the values of Config are, by their paths in it
 }
 
 // An Orchestration is one value of the axis of that name: what its machines are.
@@ -286,6 +287,7 @@ type Orchestration struct {
 	Uses    []Amount        // of the testbed's capacity, each machine
 	Beside  string          // what stands beside a role on its host: BesideProcess or BesideMachine
 	Pos     diag.Pos
+	Fields  map[string]diag.Pos // where the values of Machine are, by their paths in it, such as "pod.mounts[0].claim"
 }
 
 // What stands beside a role on its host.
