@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,17 +16,32 @@ import (
 func newPlan() *cobra.Command {
 	var s selection
 	var out, save string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "plan [STUDY|plan.json]",
 		Short: "Show what a run would do, and why",
+		Long: `plan compiles a study and its testbed and shows cells, fleets, and for each cell
+whether it would run, resume, be reused, or run again and what changed. No cloud is asked.
+
+With --check the clouds of the testbed are asked as well: whether they have the flavors,
+images, networks, templates, nodes and rights that the plan needs, and whether what is up at
+once fits into quotas and limits. Nothing is made. What does not fit is shown with its line in
+the testbed.
+
+Exit codes: 0 ok (warnings included), 2 command, study or testbed wrong, 3 with --check:
+something does not fit, or a cloud cannot be asked.`,
 		Example: `  dlx plan                              the study in this folder, on the sandbox
   dlx plan mystudy --testbed lab        on testbeds/lab.cue of the study
   dlx plan --only model=alexnet -o p.json && dlx run p.json
+  dlx plan mystudy --testbed lab --check  whether lab has what it takes
   dlx plan --output mermaid             the steps as a picture`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", out, "text", "json", "mermaid"); err != nil {
 				return err
+			}
+			if check && out == "mermaid" {
+				return usage(errors.New("--check: a picture has no place for it: leave --output mermaid out"))
 			}
 			collectLess()
 			p, err := s.compile(cmd.Context(), studyArg(args))
@@ -50,15 +66,29 @@ func newPlan() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if out == "json" {
-				return planJSON(w, p, ds)
+			if out == "text" {
+				planText(w, p, ds, dir)
 			}
-			planText(w, p, ds, dir)
-			return nil
+			var c *checked
+			if check {
+				if c, err = s.checkLive(cmd.Context(), p, studyArg(args)); err != nil {
+					return err
+				}
+			}
+			if out == "json" {
+				if err := planJSON(w, p, ds, c); err != nil {
+					return err
+				}
+			} else if c != nil {
+				fmt.Fprintln(w)
+				c.show(w, cmd.ErrOrStderr())
+			}
+			return c.err()
 		},
 	}
 	s.flags(cmd.Flags())
 	cmd.Flags().StringVar(&out, "output", "text", "`FORM`: text, json or mermaid")
+	cmd.Flags().BoolVar(&check, "check", false, "ask the clouds whether they have what the plan needs; exit 3 if not")
 	cmd.Flags().StringVarP(&save, "out", "o", "", "also save the plan to `FILE`, for dlx run FILE")
 	return cmd
 }
@@ -82,6 +112,7 @@ type planDoc struct {
 	Cells    []cellDoc       `json:"cells"`
 	Excluded []plan.Excluded `json:"excluded,omitempty"`
 	Warnings []string        `json:"warnings,omitempty"`
+	Check    *checkDoc       `json:"check,omitempty"` // with --check
 }
 
 type fleetDoc struct {
@@ -104,14 +135,14 @@ type cellDoc struct {
 	Trials   int               `json:"trials"` // that will run
 }
 
-func planJSON(w io.Writer, p *plan.Plan, ds []decision) error {
+func planJSON(w io.Writer, p *plan.Plan, ds []decision, c *checked) error {
 	digest, err := p.Digest()
 	if err != nil {
 		return err
 	}
 	doc := planDoc{
 		Format: 1, Study: p.Study, Testbed: p.Testbed, Digest: digest, Caveat: string(p.Caveat), Counts: p.Counts(),
-		Excluded: p.Excluded, Warnings: p.Warnings, Fleets: fleetDocs(p), Cells: []cellDoc{},
+		Excluded: p.Excluded, Warnings: p.Warnings, Fleets: fleetDocs(p), Cells: []cellDoc{}, Check: c.doc(),
 	}
 	for i := range p.Cells {
 		c := &p.Cells[i]

@@ -28,6 +28,8 @@ type selection struct {
 	dir     string
 
 	rehearse bool
+
+	loaded *spec.Testbed // by compile; nil where the plan was saved
 }
 
 func (s *selection) flags(f *pflag.FlagSet) {
@@ -106,6 +108,7 @@ func (s *selection) compile(ctx context.Context, study string) (*plan.Plan, erro
 			return nil, usage(err)
 		}
 		if len(mistakes) == 0 && p != nil {
+			s.loaded = tb
 			return p, nil
 		}
 	}
