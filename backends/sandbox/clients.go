@@ -1,10 +1,9 @@
 package sandbox
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	texttemplate "text/template"
+	"strconv"
+	"strings"
 )
 
 // ErrInUse is in the error of a Start whose state folder another Server has.
@@ -16,21 +15,21 @@ const Cloud = "sandbox"
 // CloudsYAML is a clouds.yaml that ordinary clients of OpenStack reach the sandbox with. It holds
 // the password.
 func (s *Server) CloudsYAML() []byte {
-	return fill(cloudsYAML, map[string]any{"cloud": Cloud, "url": s.URL(), "user": User, "password": s.password, "region": Region})
+	return fill(cloudsYAML, "CLOUD", Cloud, "URL", s.URL(), "USER", User, "PASSWORD", s.password, "REGION", Region)
 }
 
-// The versions keep clients from asking each service for its own.
-var cloudsYAML = texttemplate.Must(texttemplate.New("").Parse(`# Written by dlx. It holds the password of the sandbox.
+// The versions are those that the clients' options need: tags of servers, policies of groups.
+const cloudsYAML = `# Written by dlx. It holds the password of the sandbox.
 clouds:
-  {{.cloud}}:
+  <CLOUD>:
     auth:
-      auth_url: {{.url}}
-      username: {{.user}}
-      password: {{.password}}
+      auth_url: <URL>
+      username: <USER>
+      password: <PASSWORD>
       project_name: sandbox
       user_domain_id: default
       project_domain_id: default
-    region_name: {{.region}}
+    region_name: <REGION>
     interface: public
     identity_api_version: 3
     compute_api_version: "2.79"
@@ -38,15 +37,15 @@ clouds:
     network_api_version: 2
     baremetal_api_version: "1.72"
     container_infra_api_version: 1
-`))
+`
 
 // Testbed is the text of a testbed by which dlx runs on this sandbox as on any other cloud, with
 // the files that CloudsYAML and Cluster gave. It holds no secret.
 func (s *Server) Testbed(kubeconfig string) []byte {
-	return fill(testbedCUE, map[string]any{"cloud": Cloud, "hosts": s.cfg.Hosts, "port": s.Port(), "kubeconfig": fmt.Sprintf("%q", kubeconfig)})
+	return fill(testbedCUE, "CLOUD", Cloud, "HOSTS", strconv.Itoa(s.cfg.Hosts), "PORT", strconv.Itoa(s.Port()), "KUBECONFIG", strconv.Quote(kubeconfig))
 }
 
-var testbedCUE = texttemplate.Must(texttemplate.New("").Parse(`// Written by dlx: the sandbox as any other cloud. OS_CLIENT_CONFIG_FILE says where its clouds.yaml is.
+const testbedCUE = `// Written by dlx: the sandbox as any other cloud. OS_CLIENT_CONFIG_FILE says where its clouds.yaml is.
 package testbeds
 
 import "dlx.dev/dlx"
@@ -54,18 +53,18 @@ import "dlx.dev/dlx"
 testbed: dlx.#Testbed & {
 	name: "served"
 	clouds: {
-		openstack: {backend: "openstack", cloud: "{{.cloud}}"}
-		kubernetes: {backend: "kubernetes", kubeconfig: {{.kubeconfig}}}
+		openstack: {backend: "openstack", cloud: "<CLOUD>"}
+		kubernetes: {backend: "kubernetes", kubeconfig: <KUBECONFIG>}
 	}
 	orchestrations: {
 		bm: {
 			cloud: "openstack"
-			machine: {service: "ironic", resourceClass: "baremetal", image: "sandbox", user: "sandbox", sshPort: {{.port}}}
+			machine: {service: "ironic", resourceClass: "baremetal", image: "sandbox", user: "sandbox", sshPort: <PORT>}
 			uses: hosts: 1
 		}
 		vm: {
 			cloud: "openstack"
-			machine: {flavor: "sandbox.small", image: "sandbox", network: "sandbox", user: "sandbox", sshPort: {{.port}}}
+			machine: {flavor: "sandbox.small", image: "sandbox", network: "sandbox", user: "sandbox", sshPort: <PORT>}
 			uses: {hosts: 1, instances: 1}
 			beside: "machine"
 		}
@@ -82,15 +81,15 @@ testbed: dlx.#Testbed & {
 			uses: nodes: 1
 		}
 	}
-	capacity: {hosts: {{.hosts}}, instances: 10, nodes: {{.hosts}}}
+	capacity: {hosts: <HOSTS>, instances: 10, nodes: <HOSTS>}
 	limits: {provision: "10m", trial: "30m", attempts: 3}
 }
-`))
+`
 
-func fill(t *texttemplate.Template, values map[string]any) []byte {
-	var b bytes.Buffer
-	if err := t.Execute(&b, values); err != nil {
-		panic(err) // the template and its values stand above
+// fill puts values in the place of their names in angle brackets.
+func fill(text string, namesAndValues ...string) []byte {
+	for i := 0; i < len(namesAndValues); i += 2 {
+		namesAndValues[i] = "<" + namesAndValues[i] + ">"
 	}
-	return b.Bytes()
+	return []byte(strings.NewReplacer(namesAndValues...).Replace(text))
 }

@@ -21,6 +21,11 @@
 // namespaces of their own (the network is everybody's: a pod has an address, not a port space);
 // elsewhere the paths of their mounts are replaced in commands and environment, and peers' names
 // are in the file DLX_SANDBOX_HOSTS. The annotation sandbox.dlx.dev/isolation of nodes says which.
+//
+// Ordinary clients work on it: openstackclient with its plugins of Magnum and Ironic, and kubectl,
+// but for explain, port-forward, attach and server-side apply. CloudsYAML and Cluster give them
+// their files; dlx sandbox serve does all of it.
+//
 // Images called sandbox, or sandbox/anything, are known. Limits of memory are not enforced.
 //
 // What was measured here says nothing about clouds: all machines share one computer.

@@ -48,7 +48,7 @@ It writes to its folder
   testbed.cue               for dlx run --testbed: the sandbox as any other cloud
   state/                    what exists
 
-and prints what to copy into another terminal. SIGINT and SIGTERM end it and all that
+and prints what to copy into another terminal, and the SSH port of all machines. SIGINT and SIGTERM end it and all that
 was made there, and remove these files. After kill -9 the same command goes on with
 what was there, at the same addresses. What it does not serve it answers with 404 or
 501 and says so.`,
@@ -110,7 +110,7 @@ func (s *served) run(ctx context.Context, cmd *cobra.Command) (err error) {
 	if err := write(srv, dir, c.Hosts); err != nil {
 		return &exitError{exitEnvironment, err}
 	}
-	s.tell(cmd, dir)
+	s.tell(cmd, dir, srv.Port())
 	<-ctx.Done()
 	fmt.Fprintln(cmd.ErrOrStderr(), "ending all that runs here")
 	return nil
@@ -160,7 +160,7 @@ func write(srv *sandbox.Server, dir string, nodes int) error {
 }
 
 // tell prints what a user copies. Paths are whole ones: the other terminal may be anywhere.
-func (s *served) tell(cmd *cobra.Command, dir string) {
+func (s *served) tell(cmd *cobra.Command, dir string, port int) {
 	in := func(file string) string { return quoteWord(filepath.Join(dir, file)) }
 	fmt.Fprintf(cmd.OutOrStdout(), `clouds:     %s
 kubeconfig: %s
@@ -168,7 +168,8 @@ kubeconfig: %s
 export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=%s
 export KUBECONFIG=%s
 dlx run STUDY --testbed %s
-`, in(cloudsFile), in(kubeconfigFile), in(cloudsFile), sandbox.Cloud, in(kubeconfigFile), in(testbedFile))
+ssh -p %d %s@ADDRESS
+`, in(cloudsFile), in(kubeconfigFile), in(cloudsFile), sandbox.Cloud, in(kubeconfigFile), in(testbedFile), port, sandbox.User)
 	fmt.Fprintln(cmd.ErrOrStderr(), "serving until interrupted; all machines are processes of this computer")
 }
 
