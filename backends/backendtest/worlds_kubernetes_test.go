@@ -197,7 +197,7 @@ func TestKubernetesReal(t *testing.T) {
 	const order = "a server that is in order does not do so on request"
 	w := backendtest.World{Name: "kubernetes/real", New: realCluster, Without: map[backendtest.Need]string{
 		backendtest.BootFailures: order, backendtest.Refusals: order, backendtest.LostAnswers: order,
-		backendtest.Login: noLogin, backendtest.HostKeys: "pods are not reached by SSH",
+		backendtest.HostKeys: "pods are not reached by SSH",
 	}}
 	if os.Getenv("DLX_TEST_KUBECONFIG") == "" {
 		w.Skip = "DLX_TEST_KUBECONFIG names no cluster"
@@ -206,10 +206,11 @@ func TestKubernetesReal(t *testing.T) {
 }
 
 func realCluster(t *testing.T) *backendtest.Bed {
-	kubeconfig, err := os.ReadFile(os.Getenv("DLX_TEST_KUBECONFIG"))
+	root, err := os.ReadFile(os.Getenv("DLX_TEST_KUBECONFIG"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	login, kubeconfig := newPluginLogin(t, root)
 	ns := os.Getenv("DLX_TEST_NAMESPACE")
 	spec := os.Getenv("DLX_TEST_POD")
 	if spec == "" {
@@ -239,7 +240,7 @@ func realCluster(t *testing.T) *backendtest.Bed {
 	}
 	return &backendtest.Bed{
 		Backend: open(), Spec: json.RawMessage(spec), Machine: "pod", Program: backendtest.Shell, Programs: true, Reopen: open, Drop: wires.drop,
-		Hosts: len(nodes(t, administrator(t, kubeconfig))), Peers: true,
+		Hosts: len(nodes(t, administrator(t, root))), Peers: true,
 		Bad: map[string]json.RawMessage{
 			"nosuch-image": bad,
 			"nosuch-field": json.RawMessage(strings.Replace(spec, `{`, `{"nosuch-field": 1, `, 1)),
@@ -249,10 +250,11 @@ func realCluster(t *testing.T) *backendtest.Bed {
 			if where == "" {
 				where = "dlx-r20180319"
 			}
-			limit(t, administrator(t, kubeconfig), where, n)
+			limit(t, administrator(t, root), where, n)
 		},
-		Stranger: func(run string) func() { return squatter(t, administrator(t, kubeconfig), run) },
-		Secrets:  credentials(t, kubeconfig),
+		Stranger: func(run string) func() { return squatter(t, administrator(t, root), run) },
+		Revoke:   login.revoke,
+		Secrets:  append(credentials(t, root), login.token),
 	}
 }
 
@@ -323,21 +325,24 @@ func limit(t *testing.T, cfg *rest.Config, ns string, pods int) {
 	ask(t, cfg, http.MethodPost, "/api/v1/namespaces", "application/json", `{"metadata": {"name": "`+ns+`", "labels": {"app.kubernetes.io/managed-by": "dlx"}}}`)
 	at := "/api/v1/namespaces/" + ns + "/resourcequotas"
 	ask(t, cfg, http.MethodPost, at, "application/json", fmt.Sprintf(`{"metadata": {"name": "few"}, "spec": {"hard": {"pods": "%d"}}}`, pods))
-	t.Cleanup(func() {
-		req := rest.CopyConfig(cfg)
-		client, err := rest.HTTPClientFor(req)
-		if err != nil {
-			return
-		}
-		defer client.CloseIdleConnections()
-		r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodDelete, cfg.Host+at+"/few", nil)
-		if err != nil {
-			return
-		}
-		if resp, err := client.Do(r); err == nil {
-			resp.Body.Close()
-		}
-	})
+	t.Cleanup(func() { request(t, cfg, http.MethodDelete, at+"/few") })
+}
+
+// request sends a request, also when the test has ended, and does not look at the answer.
+func request(t *testing.T, cfg *rest.Config, method, path string) {
+	t.Helper()
+	client, err := rest.HTTPClientFor(rest.CopyConfig(cfg))
+	if err != nil {
+		return
+	}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, cfg.Host+path, http.NoBody)
+	if err != nil {
+		return
+	}
+	if resp, err := client.Do(r); err == nil {
+		resp.Body.Close()
+	}
 }
 
 // netcat reports whether programs of this computer can try a connection.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -52,6 +53,9 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
+	if cfg.ExecProvider != nil || cfg.BearerTokenFile != "" {
+		c.http.Transport = &renewed{c.http.Transport}
+	}
 	if c.tls, err = rest.TLSConfigFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
@@ -94,6 +98,29 @@ func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go find what is below.
 func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }
+
+// renewed sends a request once more that a login refused which can be renewed: client-go renews it
+// then, and hands out the refusal.
+type renewed struct{ next http.RoundTripper }
+
+func (n *renewed) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := n.next.RoundTrip(r)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil && r.GetBody == nil {
+		return resp, err
+	}
+	again := r.Clone(r.Context())
+	if r.Body != nil {
+		if again.Body, err = r.GetBody(); err != nil {
+			return resp, nil //nolint:nilerr // the refusal is the answer
+		}
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // the connection is of use again
+	_ = resp.Body.Close()
+	return n.next.RoundTrip(again)
+}
+
+// WrappedRoundTripper lets client-go find what is below.
+func (n *renewed) WrappedRoundTripper() http.RoundTripper { return n.next }
 
 // A kind is one of objects as the API's paths call it.
 type kind struct {
