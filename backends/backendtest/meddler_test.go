@@ -25,7 +25,7 @@ type meddler struct {
 	secrets []string // repeated in refusals
 
 	mu       sync.Mutex
-	refusals int // so many of the next requests for a server are refused
+	refusals int // so many of the next requests for a machine are refused
 	status   int // with this
 	after    int // and this Retry-After; below 0: none
 	hangUps  int // the answers of so many of the next ones are lost
@@ -57,7 +57,7 @@ func (m *meddler) CloseIdleConnections() { m.next.CloseIdleConnections() }
 
 func (m *meddler) RoundTrip(r *http.Request) (*http.Response, error) {
 	const header = "X-Auth-Token"
-	create := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/servers")
+	create := r.Method == http.MethodPost && (strings.HasSuffix(r.URL.Path, "/servers") || strings.HasSuffix(r.URL.Path, "/allocations"))
 	m.mu.Lock()
 	if token := r.Header.Get(header); token != "" {
 		if m.seen = token; token == m.void {

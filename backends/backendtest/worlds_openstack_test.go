@@ -35,7 +35,12 @@ type realConfig struct {
 	Large      string          `json:"large"`      // a flavor of which no two fit a host
 	Impossible string          `json:"impossible"` // a flavor that fits no host
 	Template   string          `json:"template"`   // of clusters, with the label of_template=yes; empty: there is none
-	Faults     string          `json:"faults"`     // folder of the lab's compute driver, see there; empty: boots do not fail on request
+	Faults     string          `json:"faults"`     // folder of the lab's drivers, see there; empty: boots do not fail on request
+
+	Metal       json.RawMessage `json:"metal"`       // spec of a node of Ironic that can be logged into; absent: there is none
+	Nodes       int             `json:"nodes"`       // so many stand ready for Metal
+	MetalServer json.RawMessage `json:"metalServer"` // spec of a server that is such a node
+	MetalNodes  int             `json:"metalNodes"`  // so many stand ready for MetalServer
 }
 
 const (
@@ -69,6 +74,22 @@ func TestOpenStackGuests(t *testing.T) {
 	}
 	if w.Skip = noReal(); w.Skip == "" && readReal(t).Guest == nil {
 		w.Skip = realVariable + ` names no "guest"`
+	}
+	backendtest.Run(t, w)
+}
+
+// Nodes of the lab are this computer itself, as SSH servers with namespaces of their own.
+func TestOpenStackIronic(t *testing.T) {
+	t.Parallel()
+	w := backendtest.World{
+		Name: "openstack/ironic", New: func(t *testing.T) *backendtest.Bed { return openReal(t).metal() },
+		Without: map[backendtest.Need]string{
+			backendtest.QuotaLimit: "Ironic knows no quota",
+			backendtest.Hosts:      "a machine of Ironic is a host of its own",
+		},
+	}
+	if w.Skip = noReal(); w.Skip == "" && readReal(t).Metal == nil {
+		w.Skip = realVariable + ` names no "metal"`
 	}
 	backendtest.Run(t, w)
 }
@@ -188,8 +209,11 @@ func (w *realCloud) bed() *backendtest.Bed {
 	if w.admin != nil {
 		w.params.Dial = (&doors{t: w.t, compute: w.admin}).dial
 	}
-	b := w.common(w.Machine)
+	b := w.common("server", w.Machine)
 	b.Hosts = w.Hosts
+	if w.admin != nil {
+		b.Quota = func(n int) { w.quota("instances", n) }
+	}
 	if w.Faults != "" && w.admin != nil {
 		b.Fail = w.fail
 	}
@@ -198,25 +222,45 @@ func (w *realCloud) bed() *backendtest.Bed {
 
 // guests is the cloud with servers that are machines.
 func (w *realCloud) guests() *backendtest.Bed {
+	w.params.Reach = 0 // emulated, and many at once: minutes
+	b := w.alive("server", w.Guest)
+	if w.admin != nil {
+		b.Quota = func(n int) { w.quota("instances", n) }
+	}
+	return b
+}
+
+// metal is the cloud with nodes of Ironic.
+func (w *realCloud) metal() *backendtest.Bed {
+	b := w.alive("allocation", w.Metal)
+	if w.Faults != "" {
+		b.Fail = w.failNode
+	}
+	return b
+}
+
+// alive is the cloud with machines that can be logged into.
+func (w *realCloud) alive(machine string, spec json.RawMessage) *backendtest.Bed {
 	wires := &wires{conns: map[net.Conn]bool{}}
 	w.params.Dial = wires.dial
-	b := w.common(w.Guest)
+	b := w.common(machine, spec)
 	b.Program, b.Programs, b.Peers, b.Drop = backendtest.Shell, true, true, wires.drop
 	return b
 }
 
-func (w *realCloud) common(spec json.RawMessage) *backendtest.Bed {
+func (w *realCloud) common(machine string, spec json.RawMessage) *backendtest.Bed {
 	b := &backendtest.Bed{
-		Backend: w.open(), Spec: spec, Machine: "server", Bad: map[string]json.RawMessage{"nosuch-field": with(w.t, spec, "nosuch-field", 1)},
+		Backend: w.open(), Spec: spec, Machine: machine, Bad: map[string]json.RawMessage{"nosuch-field": with(w.t, spec, "nosuch-field", 1)},
 		Reopen: w.open, Left: w.left, Refuse: w.meddler.refuse, HangUp: w.meddler.hangUp, Revoke: w.meddler.revoke, Secrets: w.meddler.secrets,
 		Step:     700 * time.Millisecond,
 		Stranger: func(run string) func() { return stranger(w.t, w.compute, run) },
 	}
-	for _, field := range []string{"flavor", "image", "network", "zone"} {
-		b.Bad["nosuch-"+field] = with(w.t, spec, field, "nosuch-"+field)
+	fields := []string{"flavor", "image", "network", "zone"}
+	if machine == "allocation" {
+		fields = []string{"image"}
 	}
-	if w.admin != nil {
-		b.Quota = func(n int) { w.quota("instances", n) }
+	for _, field := range fields {
+		b.Bad["nosuch-"+field] = with(w.t, spec, field, "nosuch-"+field)
 	}
 	return b
 }
@@ -249,9 +293,7 @@ func (w *realCloud) quota(name string, n int) {
 func (w *realCloud) fail(machine, reason string) {
 	w.t.Helper()
 	if !strings.HasPrefix(reason, "No valid host") {
-		if err := os.WriteFile(filepath.Join(w.Faults, "*-"+machine), []byte(reason), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
+		w.fault(machine, reason)
 		return
 	}
 	set := func(host, action string) {
@@ -261,6 +303,42 @@ func (w *realCloud) fail(machine, reason string) {
 		set(host, "disable")
 		w.t.Cleanup(func() { set(host, "enable") })
 	}
+}
+
+// fault has the lab's drivers fail the next boot of a machine.
+func (w *realCloud) fault(machine, reason string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.Faults, "*-"+machine), []byte(reason), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// failNode lets the next deployment of a machine end with a reason. No room is really none: all
+// free nodes are in maintenance.
+func (w *realCloud) failNode(machine, reason string) {
+	w.t.Helper()
+	if !strings.HasPrefix(reason, "No valid host") {
+		w.fault(machine, reason)
+		return
+	}
+	metal := metalOf(w.t, w.compute, w.params.Endpoint) // whose nodes they are
+	for _, n := range listNodes(w.t, metal, w.class()) {
+		at := metal.ServiceURL("nodes", n.ID, "maintenance")
+		askNova(w.t, metal, http.MethodPut, at, map[string]any{"reason": "a check"}, nil)
+		w.t.Cleanup(func() { askNova(w.t, metal, http.MethodDelete, at, nil, nil) })
+	}
+}
+
+// class is the resource class of Metal.
+func (w *realCloud) class() string {
+	w.t.Helper()
+	var s struct {
+		Class string `json:"resourceClass"`
+	}
+	if err := json.Unmarshal(w.Metal, &s); err != nil {
+		w.t.Fatal(err)
+	}
+	return s.Class
 }
 
 // hosts are the names of those that servers of the usual zone stand on.
@@ -297,6 +375,13 @@ func (w *realCloud) left() []string {
 			}
 			if name, _ := i["name"].(string); strings.HasPrefix(name, "dlx") {
 				out = append(out, list.path+" "+name)
+			}
+		}
+	}
+	if w.Metal != nil {
+		for _, a := range listAllocations(w.t, metalOf(w.t, w.compute, w.params.Endpoint)) {
+			if strings.HasPrefix(a.Name, "dlx") {
+				out = append(out, "allocation "+a.Name)
 			}
 		}
 	}

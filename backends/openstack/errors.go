@@ -101,6 +101,7 @@ func classOf(status int, message string) backends.Class {
 func faultClass(message string) backends.Class {
 	switch {
 	case strings.Contains(message, "No valid host"), strings.Contains(message, "no available nodes match"), strings.Contains(message, "Insufficient compute resources"),
+		strings.Contains(message, "could not reserve any of"), strings.Contains(message, "nodes were filtered out during reservation"), // others were faster
 		strings.Contains(message, "group policy was violated"): // others asked for servers of the group at the same time
 		return backends.Capacity
 	case strings.Contains(message, "Quota exceeded"), strings.Contains(message, "OverQuota"), strings.Contains(message, "Exceeded quota"):

@@ -20,8 +20,8 @@ import (
 )
 
 // A machine of Ironic is an allocation, which is what dlx makes and owns, and the node that it
-// holds. Tearing the node down ends the allocation too; cleaning goes on afterwards, for hours
-// where disks are wiped, and is the operator's time: the class has no room until then.
+// holds. Tearing the node down ends the allocation too; cleaning goes on afterwards, and the class
+// has no room until it is over.
 
 type allocationView struct {
 	ID        string            `json:"uuid"`
@@ -63,6 +63,10 @@ func (n *nodeView) facts(j *job) map[string]string {
 	return out
 }
 
+// nodeFields are those of nodeView, and the owner: Ironic checks who may see last_error against what it
+// shows of a node, and hides it from the owner of a node whose owner was not asked for.
+const nodeFields = "uuid,name,provision_state,instance_uuid,resource_class,last_error,extra,properties,owner"
+
 // metalView is one look at Ironic.
 type metalView struct {
 	allocations map[string]*allocationView
@@ -83,7 +87,7 @@ func (o *provider) listMetal(ctx context.Context) (metalView, error) {
 			Nodes []*nodeView `json:"nodes"`
 			Next  string      `json:"next"`
 		}
-		q := url.Values{"associated": {"True"}, "fields": {"uuid,name,provision_state,instance_uuid,resource_class,last_error,extra,properties"}}
+		q := url.Values{"associated": {"True"}, "fields": {nodeFields}}
 		if marker != "" {
 			q.Set("marker", marker)
 		}
@@ -280,11 +284,15 @@ func (o *provider) releaseNodes(ctx context.Context, owner backends.Owner, l bac
 		return err
 	}
 	open, refused := map[string]*allocationView{}, map[string]int{}
+	held := map[string]string{} // nodes on their way back, with the names of what they were
 	for _, a := range left {
 		open[a.ID] = a
+		if a.Node != "" {
+			held[a.Node] = a.Name
+		}
 	}
 	var mu sync.Mutex // of refused
-	return o.metal.wait(ctx, func(seen metalView) (bool, error) {
+	err = o.metal.wait(ctx, func(seen metalView) (bool, error) {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(atOnce)
 		for id, old := range open {
@@ -317,6 +325,10 @@ func (o *provider) releaseNodes(ctx context.Context, owner backends.Owner, l bac
 		}
 		return len(open) == 0, g.Wait()
 	})
+	if err != nil {
+		return err
+	}
+	return o.seeClean(ctx, held)
 }
 
 // releaseTries is how many looks may find a node that does not let itself be torn down: locks

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -209,9 +211,18 @@ func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
 		if p := q.Get("provision_state"); p != "" && p != n.State {
 			continue
 		}
-		list = append(list, s.nodeJSON(n))
+		shown := s.nodeJSON(n)
+		hideError(shown, q)
+		list = append(list, shown)
 	}
 	reply(w, http.StatusOK, map[string]any{"nodes": list})
+}
+
+// hideError does as Ironic's policy for owners: it is checked against what is shown of a node.
+func hideError(node map[string]any, q url.Values) {
+	if f := q.Get("fields"); f != "" && !slices.Contains(strings.Split(f, ","), "owner") {
+		node["last_error"] = "** Value Redacted - Requires baremetal:node:get:last_error permission. **"
+	}
 }
 
 func (s *Server) showNode(w http.ResponseWriter, r *http.Request) {
@@ -222,7 +233,9 @@ func (s *Server) showNode(w http.ResponseWriter, r *http.Request) {
 		ironicError(w, http.StatusNotFound, "Node "+r.PathValue("id")+" could not be found.")
 		return
 	}
-	reply(w, http.StatusOK, s.nodeJSON(n))
+	shown := s.nodeJSON(n)
+	hideError(shown, r.URL.Query())
+	reply(w, http.StatusOK, shown)
 }
 
 // patchNode is a JSON patch of instance_info and extra.

@@ -24,6 +24,10 @@ Y
 more=
 if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-guest", "network": "lab-guests", "zone": "guests", "user": "root"}'; fi
 if with magnum; then more+=', "template": "lab-kube"'; fi
+if with ironic; then
+  more+=', "metal": {"service": "ironic", "resourceClass": "metal", "image": "lab-image", "user": "root"}, "nodes": '$LAB_NODES
+  more+=', "metalServer": {"flavor": "lab.metal", "image": "lab-image", "network": "lab-net", "user": "root"}, "metalNodes": 4'
+fi
 cat >"$LAB_DIR/env" <<E
 export OS_CLIENT_CONFIG_FILE='$LAB_DIR/clouds.yaml' OS_CLOUD=lab
 export DLX_TEST_OPENSTACK='{"machine": {"flavor": "lab.tiny", "image": "lab-image", "network": "lab-net", "user": "root"}, "admin": "lab-admin",

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Seeds the lab: `identity` (projects, users, catalog), `objects` (flavors, image, network), `wait N` (computes up)."""
+"""Seeds the lab: `identity` (projects, users, catalog), `objects` (flavors, image, network), `wait HOST...` (until Nova knows them)."""
 import io
 import os
 import sys
@@ -10,6 +10,8 @@ import openstack
 A = os.environ['LAB_ADDR']
 TIERS = os.environ['LAB_TIERS'].split()
 PASSWORD = os.environ['LAB_PASSWORD']
+for v in [v for v in os.environ if v.startswith('OS_')]:  # of a shell that knows another cloud, or this one
+    del os.environ[v]
 os.environ['OS_CLIENT_CONFIG_FILE'] = os.path.join(os.environ['LAB_DIR'], 'clouds.yaml')
 
 
@@ -79,21 +81,36 @@ def objects():
 
 
 def ironic():
-    """Enrolls LAB_NODES bare metal nodes and makes them available."""
-    b = retry(lambda: c.baremetal)
+    """Enrolls bare metal nodes and makes them available: 4 that Nova sees, and LAB_NODES that the project lab owns."""
+    # Only an administrator of the system may enroll nodes for another project.
+    b = openstack.connect(region_name='RegionOne', auth={
+        'auth_url': c.config.auth['auth_url'], 'username': 'admin', 'password': PASSWORD, 'user_domain_name': 'Default', 'system_scope': 'all'}).baremetal
     retry(lambda: list(b.drivers()))
     have = {n.name for n in b.nodes()}
-    for i in range(1, int(os.environ.get('LAB_NODES', '4')) + 1):
-        name = 'bm%d' % i
-        if name in have:
-            continue
-        n = b.create_node(name=name, driver='fake-hardware', resource_class='baremetal', extra={'address': '10.66.255.%d' % i},
-                          properties={'cpus': 16, 'memory_mb': 65536, 'local_gb': 400, 'cpu_arch': 'x86_64'})
-        b.create_port(node_id=n.id, address='52:54:00:00:00:%02x' % i)
-        b.set_node_provision_state(n, 'manage', wait=True, timeout=60)
-        b.set_node_provision_state(n, 'provide', wait=True, timeout=60)
-        # A fake node is born with no power state; nova and ironic's allocations both skip such a node.
-        b.set_node_power_state(n, 'power off', wait=True, timeout=30)
+    kinds = [('bm%d', 4, 'baremetal', 'service', '10.66.255.%d'), ('metal%d', int(os.environ['LAB_NODES']), 'metal', 'lab', '10.66.254.%d')]
+    for name, count, kind, owner, address in kinds:
+        owner = c.identity.find_project(owner).id
+        for i in range(1, count + 1):
+            if name % i in have:
+                continue
+            n = b.create_node(name=name % i, driver='fake-hardware', resource_class=kind, owner=owner, extra={'address': address % i},
+                              properties={'cpus': 16, 'memory_mb': 65536, 'local_gb': 400, 'cpu_arch': 'x86_64'})
+            b.create_port(node_id=n.id, address='52:54:00:00:%02x:%02x' % (len(kind), i))
+    # From enrolled to available, all at once. A fake node is born with no power state; nova and ironic's
+    # allocations both skip such a node.
+    asked, end = set(), time.time() + 180
+    while True:
+        waiting = [n for n in b.nodes(details=True) if n.power_state is None or n.provision_state not in ('available', 'active')]
+        if not waiting:
+            return
+        if time.time() > end:
+            sys.exit('not available: %s' % [(n.name, n.provision_state, n.power_state) for n in waiting])
+        for n in waiting:
+            step = {'enroll': 'manage', 'manageable': 'provide', 'available': 'power off'}.get(n.provision_state)
+            if step and (n.id, step) not in asked:
+                asked.add((n.id, step))
+                (b.set_node_power_state if step == 'power off' else b.set_node_provision_state)(n, step)
+        time.sleep(1)
 
 
 def ironic_objects():
@@ -163,18 +180,19 @@ def guests_objects():
     retry(add)
 
 
-def wait(n):
+def wait(hosts):
+    """Until each host is up and Nova's cell has found it."""
     end = time.time() + 120
     while time.time() < end:
-        up = [s for s in c.compute.services(binary='nova-compute') if s.state == 'up']
-        hv = list(c.compute.hypervisors())
-        if len(up) >= n and len(hv) >= n:
+        up = {s.host for s in c.compute.services(binary='nova-compute') if s.state == 'up'}
+        found = {h.service_details['host'] for h in c.compute.hypervisors(details=True)}
+        if hosts <= up & found:
             return
         time.sleep(0.5)
-    sys.exit('only %d nova-compute up, %d hypervisors' % (len(up), len(hv)))
+    sys.exit('waited for hosts %s: up are %s, found are %s' % tuple(sorted(x) for x in (hosts, up, found)))
 
 
 if sys.argv[1] == 'wait':
-    wait(int(sys.argv[2]))
+    wait(set(sys.argv[2:]))
 else:
     globals()[sys.argv[1]]()

@@ -7,6 +7,7 @@ inside "$@"
 A=$LAB_ADDR
 hosts=()
 for ((i = 1; i <= LAB_FAKE_HOSTS; i++)); do hosts+=("host$i"); done
+computes=("${hosts[@]}")   # tiers add theirs
 mkdir -p "$ETC" "$LOG" "$RUN" "$DATA" "$LAB_FAULTS"
 source "$HERE/conf.sh"
 source "$HERE/env.sh"
@@ -93,5 +94,6 @@ wait_port glance-api 9292; wait_port neutron-server 9696; wait_port nova-api 877
 say "APIs listen"
 once seed-objects /usr/bin/python3 "$HERE/seed.py" objects
 for t in ironic magnum guests; do if with $t; then once "seed-$t-objects" /usr/bin/python3 "$HERE/seed.py" "${t}_objects"; fi; done
-/usr/bin/python3 "$HERE/seed.py" wait "${#hosts[@]}"
+join
+/usr/bin/python3 "$HERE/seed.py" wait "${computes[@]}"
 say "ready: . $LAB_DIR/env; $(realpath --relative-to="$HERE/../../.." "$HERE/..")/netns.sh in COMMAND..."

@@ -1,5 +1,6 @@
 # Tier guests: libvirtd, and a nova-compute that boots real machines in the zone "guests".
 guests_init() {
+  computes+=(qemu1)
   mkdir -p "$DATA/nova/qemu1/instances" "$DATA/guest"
   once guest-image "$HERE/guest-image.sh" "$DATA/guest"
   cat >"$ETC/nova/compute-qemu1.conf" <<C
@@ -14,6 +15,8 @@ mkisofs_cmd = genisoimage
 force_raw_images = false
 use_cow_images = true
 max_concurrent_builds = 4
+# Twenty guests of one processor fit, however few this computer has.
+cpu_allocation_ratio = 16.0
 [libvirt]
 virt_type = $LAB_VIRT
 cpu_mode = none
