@@ -12,10 +12,11 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 
 	"dlx.dev/dlx/backends"
@@ -183,21 +184,66 @@ func credentials(c Config) (Params, error) {
 		}
 		return Params{Auth: ao, Endpoint: eo, TLS: tc}, nil
 	}
-	ao, err := gopherstack.AuthOptionsFromEnv()
-	if err != nil {
-		return Params{}, fmt.Errorf("no cloud is named, and the OS_* variables are incomplete: %w", err)
+	return environment(c.Region)
+}
+
+// environment reads the OS_* variables, by giving them the form of a clouds.yaml: the SDK's own way knows
+// neither domains of users and projects nor certificates, which the openrc files of real clouds set.
+func environment(region string) (Params, error) {
+	first := func(names ...string) string {
+		for _, n := range names {
+			if v := os.Getenv(n); v != "" {
+				return v
+			}
+		}
+		return ""
 	}
-	eo := gophercloud.EndpointOpts{Region: os.Getenv("OS_REGION_NAME")}
-	if c.Region != "" {
-		eo.Region = c.Region
+	auth := map[string]string{
+		"auth_url": first("OS_AUTH_URL"), "token": first("OS_TOKEN"), "username": first("OS_USERNAME"), "user_id": first("OS_USER_ID", "OS_USERID"),
+		"password": first("OS_PASSWORD"), "project_id": first("OS_PROJECT_ID", "OS_TENANT_ID"), "project_name": first("OS_PROJECT_NAME", "OS_TENANT_NAME"),
+		"application_credential_id": first("OS_APPLICATION_CREDENTIAL_ID"), "application_credential_name": first("OS_APPLICATION_CREDENTIAL_NAME"),
+		"application_credential_secret": first("OS_APPLICATION_CREDENTIAL_SECRET"), "system_scope": first("OS_SYSTEM_SCOPE"), "trust_id": first("OS_TRUST_ID"),
 	}
-	switch i := os.Getenv("OS_INTERFACE"); i {
-	case "", "public":
-		eo.Availability = gophercloud.AvailabilityPublic
-	case "internal", "admin":
-		eo.Availability = gophercloud.Availability(i)
+	for _, whose := range []string{"", "user_", "project_"} { // of a domain, Keystone takes the ID or the name
+		name := whose + "domain_id"
+		if auth[name] = first("OS_" + strings.ToUpper(name)); auth[name] == "" {
+			name = whose + "domain_name"
+			auth[name] = first("OS_" + strings.ToUpper(name))
+		}
+	}
+	passcode := first("OS_PASSCODE")
+	switch {
+	case auth["auth_url"] == "":
+		return Params{}, errors.New("no cloud is named, and OS_AUTH_URL is not set")
+	case auth["password"]+auth["token"]+auth["application_credential_secret"]+passcode == "":
+		return Params{}, errors.New("no cloud is named, and none of OS_PASSWORD, OS_APPLICATION_CREDENTIAL_SECRET and OS_TOKEN is set")
+	}
+	cloud := map[string]any{"auth": auth, "region_name": first("OS_REGION_NAME"), "cacert": first("OS_CACERT"), "cert": first("OS_CERT"), "key": first("OS_KEY")}
+	switch i := strings.TrimSuffix(first("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "URL"); i {
+	case "", "public", "internal", "admin":
+		cloud["interface"] = i
 	default:
 		return Params{}, fmt.Errorf("OS_INTERFACE: unknown %q (known: admin, internal, public)", i)
 	}
-	return Params{Auth: ao, Endpoint: eo}, nil
+	if text := first("OS_INSECURE"); text != "" {
+		insecure, err := strconv.ParseBool(text)
+		if err != nil {
+			return Params{}, fmt.Errorf("OS_INSECURE: %q is neither true nor false", text)
+		}
+		cloud["verify"] = !insecure
+	}
+	yaml, err := json.Marshal(map[string]any{"clouds": map[string]any{"environment": cloud}})
+	if err != nil {
+		return Params{}, err
+	}
+	opts := []clouds.ParseOption{clouds.WithCloudName("environment"), clouds.WithCloudsYAML(bytes.NewReader(yaml))}
+	if region != "" {
+		opts = append(opts, clouds.WithRegion(region))
+	}
+	ao, eo, tc, err := clouds.Parse(opts...)
+	if err != nil {
+		return Params{}, fmt.Errorf("the OS_* variables: %s", quoted.ReplaceAllString(err.Error(), "`...`"))
+	}
+	ao.Passcode = passcode
+	return Params{Auth: ao, Endpoint: eo, TLS: tc}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2"
 
 	"dlx.dev/dlx/backends"
 )
@@ -131,6 +132,38 @@ func TestCredentials(t *testing.T) {
 	if p, err = credentials(Config{Region: "R3"}); err != nil || p.Auth.Username != "v" || p.Endpoint.Region != "R3" {
 		t.Errorf("OS_* variables: got %+v, %v", p.Endpoint, err)
 	}
+	// What Horizon hands out as openrc.
+	t.Setenv("OS_DOMAIN_ID", "")
+	t.Setenv("OS_PROJECT_ID", "")
+	t.Setenv("OS_PROJECT_NAME", "q")
+	t.Setenv("OS_USER_DOMAIN_NAME", "People")
+	t.Setenv("OS_PROJECT_DOMAIN_ID", "d1")
+	t.Setenv("OS_PROJECT_DOMAIN_NAME", "Projects")
+	t.Setenv("OS_REGION_NAME", "R4")
+	t.Setenv("OS_INTERFACE", "internal")
+	t.Setenv("OS_INSECURE", "true")
+	p, err = credentials(Config{})
+	if err != nil || p.Auth.DomainName != "People" || p.Endpoint.Region != "R4" || p.Endpoint.Availability != gophercloud.AvailabilityInternal || p.TLS == nil || !p.TLS.InsecureSkipVerify {
+		t.Errorf("openrc: got domain %q, %+v, %v", p.Auth.DomainName, p.Endpoint, err)
+	}
+	if want := (&gophercloud.AuthScope{ProjectName: "q", DomainID: "d1"}); cmp.Diff(want, p.Auth.Scope) != "" {
+		t.Errorf("openrc: got scope %+v; want %+v", p.Auth.Scope, want)
+	}
+	t.Setenv("OS_PASSWORD", "")
+	if _, err := credentials(Config{}); err == nil || !strings.Contains(err.Error(), "OS_PASSWORD") {
+		t.Errorf("no password: got %v", err)
+	}
+	t.Setenv("OS_APPLICATION_CREDENTIAL_ID", "a1")
+	t.Setenv("OS_APPLICATION_CREDENTIAL_SECRET", "s3cret")
+	if p, err = credentials(Config{}); err != nil || p.Auth.ApplicationCredentialID != "a1" || p.Auth.ApplicationCredentialSecret != "s3cret" {
+		t.Errorf("application credential: got %v", err)
+	}
+	t.Setenv("OS_CACERT", "nosuch.pem")
+	t.Setenv("OS_INSECURE", "")
+	if _, err := credentials(Config{}); err == nil || !strings.Contains(err.Error(), "nosuch.pem") || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("OS_CACERT: got %v", err)
+	}
+	t.Setenv("OS_CACERT", "")
 	t.Setenv("OS_INTERFACE", "nosuch")
 	if _, err := credentials(Config{}); err == nil || !strings.Contains(err.Error(), "OS_INTERFACE") {
 		t.Errorf("OS_INTERFACE: got %v", err)
