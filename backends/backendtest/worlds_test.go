@@ -171,6 +171,8 @@ type world struct {
 	cfg  sandbox.Config
 	net  *pipenet.Network // nil: loopback
 	poll time.Duration
+	via  http.RoundTripper             // to the cloud; nil: directly
+	log  func(format string, a ...any) // nil: the test's
 
 	cloud   *sandbox.Server
 	backend *backends.Backend
@@ -244,11 +246,18 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	user, password, _, _ := s.Credentials()
+	via, log := w.via, w.log
+	if via == nil {
+		via = &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64}
+	}
+	if log == nil {
+		log = w.t.Logf
+	}
 	b, err := openstack.New(w.t.Context(), openstack.Params{
 		Auth:     gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
 		Endpoint: gophercloud.EndpointOpts{Region: sandbox.Region},
-		HTTP:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64},
-		Dial:     dial, Secret: secret, SSHPort: s.Port(), PollMin: w.poll, PollMax: 5 * w.poll, Log: w.t.Logf,
+		HTTP:     via,
+		Dial:     dial, Secret: secret, SSHPort: s.Port(), PollMin: w.poll, PollMax: 5 * w.poll, Log: log,
 	})
 	if err != nil {
 		w.t.Fatal(errors.Join(err, s.Close()))
