@@ -74,7 +74,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.closed = false
-	w.t.Cleanup(w.close)
+	w.t.Cleanup(w.end)
 	config, err := w.s.Cluster(w.cluster, w.machines)
 	if err != nil {
 		w.t.Fatal(err)
@@ -127,7 +127,14 @@ func (w *world) group(scheme *runtime.Scheme, gv schema.GroupVersion, path strin
 	return r
 }
 
-func (w *world) close() {
+func (w *world) close() { w.stop((*sandbox.Server).Close) }
+
+// end ends what a test left there, its control groups included.
+func (w *world) end() {
+	w.stop(func(s *sandbox.Server) error { return s.End(context.WithoutCancel(w.t.Context())) })
+}
+
+func (w *world) stop(how func(*sandbox.Server) error) {
 	if w.closed {
 		return
 	}
@@ -137,7 +144,7 @@ func (w *world) close() {
 			r.Client.CloseIdleConnections()
 		}
 	}
-	if err := w.s.Close(); err != nil {
+	if err := how(w.s); err != nil {
 		w.t.Error(err)
 	}
 }
