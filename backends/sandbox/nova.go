@@ -110,13 +110,21 @@ func (s *Server) showFlavor(w http.ResponseWriter, r *http.Request, _ int) {
 	reply(w, http.StatusOK, map[string]any{"flavor": f.json()})
 }
 
-// showSpecs shows the extra specs of a flavor, of which there are none.
+// showSpecs shows the extra specs of a flavor: a node of Ironic as a whole, or the GPUs of a host.
 func (s *Server) showSpecs(w http.ResponseWriter, r *http.Request, _ int) {
-	if flavorBy(r.PathValue("id")) == nil {
+	f := flavorBy(r.PathValue("id"))
+	if f == nil {
 		novaError(w, http.StatusNotFound, "Flavor "+r.PathValue("id")+" could not be found.")
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"extra_specs": map[string]any{}})
+	specs := map[string]string{}
+	switch {
+	case f.ID == metalID:
+		specs = map[string]string{"resources:CUSTOM_BAREMETAL": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0"}
+	case s.cfg.Kube.GPUs > 0:
+		specs["resources:VGPU"] = strconv.Itoa(s.cfg.Kube.GPUs)
+	}
+	reply(w, http.StatusOK, map[string]any{"extra_specs": specs})
 }
 
 // used counts what the servers take from the quota, those in ERROR included. The caller holds s.mu.
@@ -136,11 +144,12 @@ func (s *Server) used() Quota {
 
 func (s *Server) showLimits(w http.ResponseWriter, _ *http.Request, _ int) {
 	s.mu.Lock()
-	u, q := s.used(), s.cfg.Quota
+	u, q, groups := s.used(), s.cfg.Quota, len(s.st.ServerGroups)
 	s.mu.Unlock()
 	reply(w, http.StatusOK, map[string]any{"limits": map[string]any{"rate": []any{}, "absolute": map[string]any{
 		"maxTotalInstances": q.Instances, "totalInstancesUsed": u.Instances, "maxTotalCores": q.Cores, "totalCoresUsed": u.Cores,
-		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": cmp.Or(q.KeyPairs, maxKeyPairs), "maxServerMeta": maxMetadata}}})
+		"maxTotalRAMSize": q.RAM, "totalRAMUsed": u.RAM, "maxTotalKeypairs": cmp.Or(q.KeyPairs, maxKeyPairs), "maxServerMeta": maxMetadata,
+		"maxServerGroups": cmp.Or(q.ServerGroups, maxServerGroups), "totalServerGroupsUsed": groups, "maxServerGroupMembers": cmp.Or(q.GroupMembers, maxGroupMembers)}}})
 }
 
 // SetQuota changes what the project may have.
