@@ -185,7 +185,8 @@ func (c *client) read(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// A right is what dlx does with a kind of object. They are those of testdata/role.json.
+// A right is what dlx does with a kind of object: those of the roles in rbac, but for nodes, which are
+// not needed.
 type right struct {
 	group, resource, sub string
 	verbs                []string

@@ -143,9 +143,9 @@ func amounts(p *Pod, l backends.Load, times int64) []amount {
 	}
 	memory := of("memory")
 	return []amount{
-		{p.GPU, "GPUs (" + p.GPU + ")", "gpu", times * int64(l.GPUs), of(p.GPU)},
-		{"cpu", "CPUs", "", times * int64(l.CPUs), of("cpu")},
-		{"memory", "MiB of memory", "", times * int64(l.MemoryMiB), func(n *corev1.Node) int64 { return memory(n) >> 20 }},
+		{p.GPU, " of " + p.GPU, "gpu", times * int64(l.GPUs), of(p.GPU)},
+		{"cpu", " CPUs", "", times * int64(l.CPUs), of("cpu")},
+		{"memory", " MiB of memory", "", times * int64(l.MemoryMiB), func(n *corev1.Node) int64 { return memory(n) >> 20 }},
 	}
 }
 
@@ -166,7 +166,7 @@ func (c *inspection) largeEnough(s *spotCheck, open []corev1.Node) {
 			most = max(most, a.of(&n))
 		}
 		if most < a.want {
-			c.finding(s.need, s.machine, a.field, "the processes of a trial take %d %s of %s, and no node that fits has more than %d", a.want, a.words, whose, most)
+			c.finding(s.need, s.machine, a.field, "the processes of a trial take %d%s on %s, and no node that fits has more than %d", a.want, a.words, whose, most)
 			return
 		}
 		fitting = slices.DeleteFunc(slices.Clone(fitting), func(n corev1.Node) bool { return a.of(&n) < a.want })
@@ -208,7 +208,7 @@ func (c *inspection) total() {
 			have += q.Value()
 		}
 		if int64(want) > have {
-			c.finding(-1, -1, "", "the plan takes %d GPUs (%s) at once and the cluster has %d: trials will wait for each other; the testbed's capacity can say so", want, gpu, have)
+			c.finding(-1, -1, "", "the plan takes %d of %s at once and the cluster has %d: trials will wait for each other; the testbed's capacity can say so", want, gpu, have)
 			c.found[len(c.found)-1].Warning = true
 		}
 	}

@@ -64,19 +64,19 @@ func TestCheck(t *testing.T) {
 			places(1, `{"image": "x", "nodeSelector": {"gpu": "a100"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}`, one),
 			places(1, `{"image": "x", "nodeSelector": {"gpu": "a100"}, "tolerations": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}`, one)}},
 		{name: "GPUs", nodes: two, needs: []backends.Need{places(1, plain, backends.Load{Processes: 1, GPUs: 8})}, want: []string{
-			`0 -1 gpu: the processes of a trial take 8 GPUs (nvidia.com/gpu) of a machine, and no node that fits has more than 4`}},
+			`0 -1 gpu: the processes of a trial take 8 of nvidia.com/gpu on a machine, and no node that fits has more than 4`}},
 		{name: "GPUs of another name", nodes: two, needs: []backends.Need{places(1, `{"image": "x", "gpu": "amd.com/gpu"}`, backends.Load{Processes: 1, GPUs: 1})}, want: []string{
-			`0 -1 gpu: the processes of a trial take 1 GPUs (amd.com/gpu) of a machine, and no node that fits has more than 0`,
-			`-1 -1 : the plan takes 1 GPUs (amd.com/gpu) at once and the cluster has 0: trials will wait for each other; the testbed's capacity can say so (warning)`}},
+			`0 -1 gpu: the processes of a trial take 1 of amd.com/gpu on a machine, and no node that fits has more than 0`,
+			`-1 -1 : the plan takes 1 of amd.com/gpu at once and the cluster has 0: trials will wait for each other; the testbed's capacity can say so (warning)`}},
 		{name: "CPUs and memory", nodes: two, needs: []backends.Need{places(1, plain, backends.Load{Processes: 1, CPUs: 9}), places(1, plain, backends.Load{Processes: 1, MemoryMiB: 1 << 20})}, want: []string{
-			`0 -1 : the processes of a trial take 9 CPUs of a machine, and no node that fits has more than 8`,
-			`1 -1 : the processes of a trial take 1048576 MiB of memory of a machine, and no node that fits has more than 16384`}},
+			`0 -1 : the processes of a trial take 9 CPUs on a machine, and no node that fits has more than 8`,
+			`1 -1 : the processes of a trial take 1048576 MiB of memory on a machine, and no node that fits has more than 16384`}},
 		{name: "machines on one node", nodes: two, needs: []backends.Need{standing(places(3, plain, backends.Load{Processes: 1, CPUs: 4}), backends.SameHost)}, want: []string{
-			`0 -1 : the processes of a trial take 12 CPUs of 3 machines on one node, and no node that fits has more than 8`}},
+			`0 -1 : the processes of a trial take 12 CPUs on 3 machines on one node, and no node that fits has more than 8`}},
 		{name: "machines on different nodes", nodes: two, needs: []backends.Need{standing(places(2, plain, backends.Load{Processes: 1, GPUs: 4}), backends.DifferentHosts)}, want: []string{
 			`0 -1 : 2 nodes are needed, for no two machines of f may share one, and 1 fit`}},
 		{name: "more GPUs at once than there are", nodes: two, needs: []backends.Need{places(2, plain, backends.Load{Processes: 1, GPUs: 4}), places(1, plain, backends.Load{Processes: 1, GPUs: 4})}, want: []string{
-			`-1 -1 : the plan takes 12 GPUs (nvidia.com/gpu) at once and the cluster has 8: trials will wait for each other; the testbed's capacity can say so (warning)`}},
+			`-1 -1 : the plan takes 12 of nvidia.com/gpu at once and the cluster has 8: trials will wait for each other; the testbed's capacity can say so (warning)`}},
 		{name: "nodes that are cordoned or not ready", nodes: strings.NewReplacer(`"spec": {"taints"`, `"spec": {"unschedulable": true, "taints"`, `"v100", "rack": "1"}}, "status": {"conditions": [{"type": "Ready", "status": "True"`,
 			`"v100", "rack": "1"}}, "status": {"conditions": [{"type": "Ready", "status": "False"`).Replace(two), needs: []backends.Need{places(1, plain, one)}, want: []string{
 			`0 -1 tolerations: no node takes its pods (a: it is cordoned; b: it is not ready)`}},

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -19,7 +20,8 @@ var _ backends.Collector = (*provider)(nil)
 const ofDlx = labelManager + "=" + manager + "," + labelRun
 
 // Leftovers lists what all runs left: in the testbed's namespace, or, where each run has its own,
-// in those. A login that may not look into all namespaces at once looks into one after the other.
+// in those. A login needs to list namespaces, or to list objects in all of them at once; without the
+// former, namespaces in which nothing is left are not found.
 func (p *provider) Leftovers(ctx context.Context) ([]backends.Leftover, error) {
 	api, err := connect(p.kubeconfig, p.l.opt.Dial, p.l.opt.Log)
 	if err != nil {
@@ -27,21 +29,16 @@ func (p *provider) Leftovers(ctx context.Context) ([]backends.Leftover, error) {
 	}
 	defer api.close()
 	ctx = quiet(ctx, p.l.opt.Log)
-	own, err := p.ownNamespaces(ctx, api)
+	own, listed, err := p.ownNamespaces(ctx, api)
 	if err != nil {
-		return nil, err
+		return nil, api.fail(ctx, "list namespaces", err)
 	}
-	all, err := api.leftIn(ctx, p.namespace)
-	if forbidden(err) && p.namespace == "" {
-		err = nil
-		for _, ns := range own {
-			in, nsErr := api.leftIn(ctx, ns.Name)
-			if nsErr != nil {
-				err = nsErr
-				break
-			}
-			all = append(all, in...)
-		}
+	all, err := api.leftIn(ctx, p.namespace, p.namespace == "")
+	switch {
+	case forbidden(err) && p.namespace == "" && listed:
+		all, err = api.leftInEach(ctx, own)
+	case err == nil && !listed:
+		own, err = api.namespacesOf(ctx, all)
 	}
 	if err != nil {
 		return nil, api.fail(ctx, "list leftovers", err)
@@ -49,26 +46,64 @@ func (p *provider) Leftovers(ctx context.Context) ([]backends.Leftover, error) {
 	return leftovers.Complete(p.withNamespaces(all, own)), nil
 }
 
-// ownNamespaces are those that dlx made, as far as this testbed's runs use them.
-func (p *provider) ownNamespaces(ctx context.Context, api *client) ([]corev1.Namespace, error) {
+// Errors of the following are the SDK's.
+
+// ownNamespaces are those that dlx made, as far as this testbed's runs use them; listed is false
+// where the login may not look.
+func (p *provider) ownNamespaces(ctx context.Context, api *client) (own []corev1.Namespace, listed bool, err error) {
 	if p.namespace != "" {
-		var ns corev1.Namespace
-		switch err := api.get(ctx, namespaces, "", p.namespace, &ns); {
-		case notFound(err), forbidden(err), err == nil && ns.Labels[labelManager] != manager:
-			return nil, nil
-		case err != nil:
-			return nil, api.fail(ctx, "namespace "+p.namespace, err)
-		}
-		return []corev1.Namespace{ns}, nil
+		own, err = api.getNamespaces(ctx, p.namespace)
+		return own, true, err
 	}
 	var list corev1.NamespaceList
-	err := api.list(ctx, namespaces, "", metav1.ListOptions{LabelSelector: ofDlx}, &list)
-	return list.Items, api.fail(ctx, "list namespaces", err)
+	err = api.list(ctx, namespaces, "", metav1.ListOptions{LabelSelector: ofDlx}, &list)
+	if forbidden(err) {
+		return nil, false, nil
+	}
+	return list.Items, true, err
 }
 
-// leftIn lists what runs left in a namespace; "": in all of them that runs have to themselves. Its
-// errors are the SDK's.
-func (c *client) leftIn(ctx context.Context, ns string) ([]backends.Leftover, error) {
+// getNamespaces reads namespaces one by one, as far as they are there and may be read.
+func (c *client) getNamespaces(ctx context.Context, names ...string) ([]corev1.Namespace, error) {
+	var out []corev1.Namespace
+	for _, name := range names {
+		var ns corev1.Namespace
+		switch err := c.get(ctx, namespaces, "", name, &ns); {
+		case err == nil:
+			out = append(out, ns)
+		case !notFound(err) && !forbidden(err):
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// namespacesOf are the namespaces of the runs that something is left of.
+func (c *client) namespacesOf(ctx context.Context, all []backends.Leftover) ([]corev1.Namespace, error) {
+	var names []string
+	for _, l := range all {
+		names = append(names, namespaceName(l.Owner.Run))
+	}
+	slices.Sort(names)
+	return c.getNamespaces(ctx, slices.Compact(names)...)
+}
+
+// leftInEach looks into one namespace after the other.
+func (c *client) leftInEach(ctx context.Context, own []corev1.Namespace) ([]backends.Leftover, error) {
+	var all []backends.Leftover
+	for _, ns := range own {
+		in, err := c.leftIn(ctx, ns.Name, true)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, in...)
+	}
+	return all, nil
+}
+
+// leftIn lists what runs left in a namespace, or in all of them; alone: of runs that have it to
+// themselves.
+func (c *client) leftIn(ctx context.Context, ns string, alone bool) ([]backends.Leftover, error) {
 	var maps corev1.ConfigMapList
 	var svcs corev1.ServiceList
 	var ps corev1.PodList
@@ -83,7 +118,7 @@ func (c *client) leftIn(ctx context.Context, ns string) ([]backends.Leftover, er
 	}
 	var out []backends.Leftover
 	add := func(k kind, obj metav1.Object) {
-		if l, ok := marked(k, obj); ok && (ns != "" || obj.GetNamespace() == namespaceName(l.Owner.Run)) {
+		if l, ok := marked(k, obj); ok && (!alone || obj.GetNamespace() == namespaceName(l.Owner.Run)) {
 			out = append(out, l)
 		}
 	}

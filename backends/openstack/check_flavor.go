@@ -86,7 +86,7 @@ func (c *inspection) flavorFits(ctx context.Context, a *ask) (*flavorView, error
 		return nil, err
 	}
 	if a.load.CPUs > f.VCPUs {
-		c.finding(a, "flavor", "the processes of a trial take %d CPUs of a machine, and flavor %q has %d", a.load.CPUs, f.Name, f.VCPUs)
+		c.finding(a, "flavor", "the processes of a trial take %s of a machine, and flavor %q has %d", words.Count(a.load.CPUs, "CPU"), f.Name, f.VCPUs)
 	}
 	if a.load.MemoryMiB > f.RAM {
 		c.finding(a, "flavor", "the processes of a trial take %d MiB of a machine's memory, and flavor %q has %d", a.load.MemoryMiB, f.Name, f.RAM)
@@ -95,7 +95,7 @@ func (c *inspection) flavorFits(ctx context.Context, a *ask) (*flavorView, error
 	if err != nil || !known {
 		return f, err
 	}
-	c.gpus(a, f, specs)
+	c.gpus(a, "flavor", f, specs)
 	if n, _ := strconv.Atoi(specs["hw:numa_nodes"]); n > 1 && f.VCPUs%n != 0 && specs["hw:numa_cpus.0"] == "" {
 		c.finding(a, "flavor", "flavor %q shares %d CPUs out to %d NUMA nodes (hw:numa_nodes), which does not come out even: Nova refuses it", f.Name, f.VCPUs, n)
 	}
@@ -130,17 +130,17 @@ func (c *inspection) extraSpecs(ctx context.Context, f *flavorView) (specs map[s
 }
 
 // gpus compares the GPUs that trials take with those that a flavor shows.
-func (c *inspection) gpus(a *ask, f *flavorView, specs map[string]string) {
+func (c *inspection) gpus(a *ask, field string, f *flavorView, specs map[string]string) {
 	if a.load.GPUs == 0 || isMetal(specs) { // what a node of Ironic has its flavor does not say
 		return
 	}
 	n, some := devices(specs)
 	switch {
 	case !some:
-		c.warning(a, "flavor", "the processes of a trial take %d GPUs of a machine, and flavor %q shows none: it has neither pci_passthrough:alias nor resources:VGPU%s",
-			a.load.GPUs, f.Name, shown(specs))
+		c.warning(a, field, "the processes of a trial take %s of a machine, and flavor %q shows none: it has neither pci_passthrough:alias nor resources:VGPU%s",
+			words.Count(a.load.GPUs, "GPU"), f.Name, shown(specs))
 	case n < a.load.GPUs:
-		c.warning(a, "flavor", "the processes of a trial take %d GPUs of a machine, and flavor %q shows %d%s", a.load.GPUs, f.Name, n, shown(specs))
+		c.warning(a, field, "the processes of a trial take %s of a machine, and flavor %q shows %d%s", words.Count(a.load.GPUs, "GPU"), f.Name, n, shown(specs))
 	}
 }
 

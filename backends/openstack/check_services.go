@@ -44,12 +44,12 @@ func (c *inspection) cluster(ctx context.Context, a *ask) error {
 	if node != nil {
 		c.addFlavor(a.need, node.ID, nodes)
 		if a.load.CPUs > node.VCPUs {
-			c.finding(a, fieldOr(a.spec.Flavor, "flavor"), "the processes of a trial take %d CPUs of a node, and flavor %q has %d", a.load.CPUs, node.Name, node.VCPUs)
+			c.finding(a, fieldOr(a.spec.Flavor, "flavor"), "the processes of a trial take %s of a node, and flavor %q has %d", words.Count(a.load.CPUs, "CPU"), node.Name, node.VCPUs)
 		}
 		if specs, known, err := c.extraSpecs(ctx, node); err != nil {
 			return err
 		} else if known {
-			c.gpus(a, node, specs)
+			c.gpus(a, fieldOr(a.spec.Flavor, "flavor"), node, specs)
 		}
 	}
 	if master != nil {
@@ -175,8 +175,8 @@ func (c *inspection) ofClass(a *ask, class string, nodes []stockNode, want int) 
 	if len(others) > 0 {
 		text = " (" + strings.Join(others, ", ") + ")"
 	}
-	c.finding(a, "resourceClass", "%d nodes of resource class %q are needed at once, and %d of %d are available%s: wait for them, or bound by the testbed's capacity what is up at once",
-		want, class, ready, all, text)
+	c.finding(a, "resourceClass", "%s of resource class %q are needed at once, and %d of %d are available%s: wait for them, or bound by the testbed's capacity what is up at once",
+		words.Count(want, "node"), class, ready, all, text)
 }
 
 // stockNode is a node of Ironic as far as it can be had.

@@ -112,6 +112,9 @@ func TestCheck(t *testing.T) {
 			`0 -1 flavor: the processes of a trial take 4 GPUs of a machine, and flavor "sandbox.small" shows 2 (it has pci_passthrough:alias=a100:2) (warning)`}},
 		{name: "GPUs by alias", needs: []backends.Need{loaded(need(1, server), gpus)}, cloud: specs(`"pci_passthrough:alias": "a100:4", "trait:CUSTOM_NVLINK": "required"`)},
 		{name: "GPUs by resource", needs: []backends.Need{loaded(need(1, server), gpus)}, cloud: specs(`"resources:VGPU": "4"`)},
+		{name: "GPUs of the sandbox's bare metal", needs: []backends.Need{loaded(need(1, server, "sandbox.small", "sandbox.metal"), gpus)}},
+		{name: "GPUs of nodes of a cluster", needs: []backends.Need{loaded(need(1, coe), gpus)}, want: []string{
+			`0 -1 clusterTemplate: the processes of a trial take 4 GPUs of a machine, and flavor "sandbox.medium" shows 2 (it has resources:VGPU=2) (warning)`}},
 		{name: "GPUs of bare metal", needs: []backends.Need{loaded(need(1, server), gpus)}, cloud: specs(`"resources:CUSTOM_GOLD": "1", "resources:VCPU": "0"`)},
 		{name: "extra specs that are not shown", needs: []backends.Need{loaded(need(1, server), gpus)}, cloud: func(f *sandbox.Faults) {
 			f.Fail("GET /flavors/*/os-extra_specs", http.StatusForbidden, `{"forbidden": {"code": 403, "message": "Policy"}}`, 100)
@@ -126,17 +129,14 @@ func TestCheck(t *testing.T) {
 			`-1 -1 : fleet f alone needs 8 cores, the project's quota is 7 and 0 are in use: raise the quota, or release what is in use`,
 			`-1 -1 : fleet f alone needs 4096 MiB of RAM, the project's quota is 4000 and 0 are in use: raise the quota, or release what is in use`}},
 		{name: "no limit", needs: []backends.Need{need(4, server)}, cloud: answer("GET /limits", `{"limits": {"absolute": {"maxTotalInstances": -1, "maxTotalKeypairs": -1, "maxServerGroupMembers": -1}}}`)},
-		{name: "keypairs", needs: []backends.Need{need(1, server)}, cloud: func(f *sandbox.Faults) {
-			answer("GET /limits", `{"limits": {"absolute": {"maxTotalKeypairs": 1}}}`)(f)
-			answer("GET /os-keypairs", `{"keypairs": [{"keypair": {"name": "mine"}}]}`)(f)
-		}, want: []string{
+		{name: "keypairs", needs: []backends.Need{need(1, server)}, quota: sandbox.Quota{KeyPairs: 1}, cloud: answer("GET /os-keypairs", `{"keypairs": [{"keypair": {"name": "mine"}}]}`), want: []string{
 			`-1 -1 : the plan needs 1 keypair, the user's quota is 1 and 1 are in use: remove one that nobody needs`}},
 		{name: "server groups", needs: []backends.Need{
 			with(need(3, server), func(n *backends.Need) { n.Hosts = backends.DifferentHosts }),
 			with(need(2, server), func(n *backends.Need) { n.Hosts = backends.SameHost }), need(2, server),
-		}, cloud: answer("GET /limits", `{"limits": {"absolute": {"maxServerGroups": 2, "totalServerGroupsUsed": 1, "maxServerGroupMembers": 2}}}`), want: []string{
+		}, quota: sandbox.Quota{ServerGroups: 1, GroupMembers: 2}, want: []string{
 			`0 -1 : fleet f has 3 servers in one server group, and the quota is 2`,
-			`-1 -1 : the plan needs 2 server groups at once (fleets f, f), the project's quota is 2 and 1 are in use: raise the quota, or bound by the testbed's capacity what is up at once`}},
+			`-1 -1 : the plan needs 2 server groups at once (fleets f, f), the project's quota is 1 and 0 are in use: raise the quota, or bound by the testbed's capacity what is up at once`}},
 
 		{name: "a resource class", needs: []backends.Need{need(1, node, "baremetal", "baremetl")}, want: []string{
 			`0 -1 resourceClass: no node has the resource class "baremetl" (known: baremetal)`}},

@@ -28,6 +28,14 @@ func Known(word string, known []string) string {
 	return text + ")"
 }
 
+// Count is "1 GPU" or "2 GPUs".
+func Count[T int | int64](n T, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.FormatInt(int64(n), 10) + " " + what + "s"
+}
+
 // Nearest is the known word that takes the fewest edits, if these are few: a third of its letters.
 func Nearest(word string, known []string) string {
 	best, at := "", 1+max(1, len(word)/3)
