@@ -39,6 +39,12 @@ func TestSandboxRunsAProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, ok := b.Provider.(backends.Collector); !ok {
+		t.Errorf("%T is no collector", b.Provider)
+	}
+	if _, ok := b.Provider.(backends.Checker); !ok {
+		t.Errorf("%T is no checker", b.Provider)
+	}
 	closed := false
 	defer func() {
 		if !closed {

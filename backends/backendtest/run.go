@@ -162,6 +162,7 @@ var checks = []check{
 	{"a void login is renewed", renewed, []Need{Login}},
 	{"whatever runs left is found without them", leftBehind, nil},
 	{"what has names like dlx's is left alone", strangers, []Need{Strangers}},
+	{"a check of what fits finds nothing and makes nothing", checkFits, nil},
 	{"no secret in errors and facts", noSecrets, []Need{BootFailures, Refusals, Secrets}},
 	{"a new process finds machines", reopened, []Need{Restart}},
 	{"a new process finds machines and processes", restart, []Need{Restart, Processes}},
