@@ -107,6 +107,7 @@ func (o *gcOptions) collection(ctx context.Context) (*collection, error) {
 		if g.clouds, err = o.testbedClouds(ctx); err != nil {
 			return nil, err
 		}
+		g.named = true
 	}
 	if len(o.args) > 0 {
 		if err := g.takeFolder(o.args[0]); err != nil {

@@ -18,6 +18,7 @@ import (
 type collection struct {
 	clouds []plan.Cloud
 	run    string // "": all runs, by their deadlines
+	named  bool   // the clouds were named, in place of those of the folder's plan
 	dry    bool
 	now    time.Time
 	secret []byte
@@ -221,9 +222,9 @@ func (g *collection) settle() error {
 		case slices.ContainsFunc(g.things, func(x gcThing) bool {
 			return x.Did == gcLeft && x.Kind == o.Object.Kind && x.Name == o.Object.Name
 		}):
-		case o.Made && f.otherPlans:
+		case o.Made && f.otherPlans && !g.named:
 			g.things = append(g.things, gcThing{Cloud: "-", Kind: o.Object.Kind, Name: o.Object.Name, ID: o.Object.ID, Run: o.Owner.Run, Fleet: o.Owner.Fleet, Did: gcLeft,
-				Why: "the ledger knows it and no cloud of this plan has it: it is in a cloud of an earlier plan, which --testbed names, or somebody else removed it"})
+				Why: "the ledger knows it and no cloud of the last plan has it: name the testbed that it was made on by --testbed"})
 		default: // never answered, or removed by another
 			if err := f.gone(o.Owner, o.Object); err != nil {
 				return err
