@@ -9,10 +9,36 @@ import (
 
 // quotas compares what is up at once with what the project may have.
 func (c *inspection) quotas(ctx context.Context) error {
-	if err := c.computeQuotas(ctx); err != nil {
+	for _, look := range []func(context.Context) error{c.computeQuotas, c.portQuota, c.clusterQuota} {
+		if err := look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// portQuota: each server has a port.
+func (c *inspection) portQuota(ctx context.Context) error {
+	project := c.cloud.project()
+	if project == "" || c.peak(func(d *demand) int { return d.instances }) == 0 {
+		return nil
+	}
+	var out struct {
+		Quota struct {
+			Port *struct {
+				Limit int `json:"limit"`
+				Used  int `json:"used"`
+			} `json:"port"`
+		} `json:"quota"`
+	}
+	err := get(ctx, c.cloud.network, nil, &out, "quotas", project, "details.json")
+	if err = c.cloud.fail(ctx, "show quotas of the network", err); unreadable(err) || err == nil && out.Quota.Port == nil {
+		return nil
+	} else if err != nil {
 		return err
 	}
-	return c.clusterQuota(ctx)
+	c.compare("ports", out.Quota.Port.Limit, out.Quota.Port.Used, func(d *demand) int { return d.instances })
+	return nil
 }
 
 func (c *inspection) computeQuotas(ctx context.Context) error {

@@ -131,6 +131,8 @@ func TestCheck(t *testing.T) {
 		{name: "no limit", needs: []backends.Need{need(4, server)}, cloud: answer("GET /limits", `{"limits": {"absolute": {"maxTotalInstances": -1, "maxTotalKeypairs": -1, "maxServerGroupMembers": -1}}}`)},
 		{name: "keypairs", needs: []backends.Need{need(1, server)}, quota: sandbox.Quota{KeyPairs: 1}, cloud: answer("GET /os-keypairs", `{"keypairs": [{"keypair": {"name": "mine"}}]}`), want: []string{
 			`-1 -1 : the plan needs 1 keypair, the user's quota is 1 and 1 are in use: remove one that nobody needs`}},
+		{name: "ports", needs: []backends.Need{need(3, server)}, cloud: answer("GET /quotas/*/details.json", `{"quota": {"port": {"limit": 4, "used": 2, "reserved": 0}}}`), want: []string{
+			`-1 -1 : fleet f alone needs 3 ports, the project's quota is 4 and 2 are in use: raise the quota, or release what is in use`}},
 		{name: "server groups", needs: []backends.Need{
 			with(need(3, server), func(n *backends.Need) { n.Hosts = backends.DifferentHosts }),
 			with(need(2, server), func(n *backends.Need) { n.Hosts = backends.SameHost }), need(2, server),

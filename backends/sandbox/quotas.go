@@ -37,6 +37,11 @@ func (s *Server) quotaSets() {
 		reply(w, http.StatusOK, map[string]any{"quota": set})
 	}
 	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}", s.auth(network))
+	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}/details.json", s.auth(func(w http.ResponseWriter, _ *http.Request) {
+		_, used := s.quotas()
+		port := map[string]any{"limit": unlimited, "used": used["instances"], "reserved": 0}
+		reply(w, http.StatusOK, map[string]any{"quota": map[string]any{"port": port}})
+	}))
 	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}/default", s.auth(network))
 }
 

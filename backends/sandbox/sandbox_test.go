@@ -174,6 +174,7 @@ func TestQuotasAreShown(t *testing.T) {
 		c.want(200, `"key_pairs":7`, "GET", "/compute/v2.1/os-quota-sets/x/defaults", "")
 		c.want(200, `"instances":{"in_use":1,"limit":3,"reserved":0}`, "GET", "/compute/v2.1/os-quota-sets/x/detail", "")
 		c.want(200, `"port":-1`, "GET", "/network/v2.0/quotas/x", "")
+		c.want(200, `"port":{"limit":-1,"reserved":0,"used":1}`, "GET", "/network/v2.0/quotas/x/details.json", "")
 		c.want(200, `"extra_specs":{"resources:VGPU":"2"}`, "GET", "/compute/v2.1/flavors/1/os-extra_specs", "")
 		c.want(200, `"maxServerGroupMembers":10,"maxServerGroups":10,`, "GET", "/compute/v2.1/limits", "")
 		c.want(404, "Flavor 99 could not be found", "GET", "/compute/v2.1/flavors/99/os-extra_specs", "")
