@@ -18,6 +18,7 @@ import (
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/openstack"
 	"dlx.dev/dlx/backends/sandbox"
+	"dlx.dev/dlx/executor/journal"
 )
 
 // lostFleet is a fleet that nobody knows of any more.
@@ -175,5 +176,49 @@ func TestGCTellsWhatIsLeft(t *testing.T) {
 	faults.Fail("GET /servers/detail", 403, `{"forbidden": {"code": 403, "message": "Policy does not allow this request to be performed."}}`, 100)
 	if got := gc(t, exitEnvironment, "--testbed", testbed); len(got) > 0 {
 		t.Errorf("got %q; want nothing, for nothing could be listed", got)
+	}
+}
+
+// In a folder that held runs of several plans, what the clouds of the last one do not have is noted
+// as gone only by who says where it was made.
+func TestGCBelievesNoEarlierPlan(t *testing.T) {
+	work := t.TempDir()
+	study, run := filepath.Join(work, "study"), filepath.Join(work, "run")
+	if err := os.MkdirAll(study, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(`["bm", "vm", "container-on-vm"]`, `["vm"]`, "sleep 0.2", "true", "[1, 2, 3]", "[1, 2]").Replace(killStudy)
+	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(run, "journal.jsonl")
+	for i, repeats := range []string{"1", "2"} {
+		var out bytes.Buffer
+		if code := Main(t.Context(), []string{"run", "--progress", "none", "-t", "work=" + work, "--dir", run, "--repeats", repeats, study}, &out, &out); code != exitOK {
+			t.Fatalf("run: exit code %d: %s", code, out.String())
+		}
+		j, err := journal.Open(file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "tiny", Fleet: "vm-1"}, Object: &backends.Object{Kind: "server", Name: "lost", ID: "1"}}
+		if err := errors.Join(j.Append(lost), j.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 { // one plan alone: its clouds do not have it, so it is gone
+			if got := gc(t, exitOK, run); len(got) > 0 {
+				t.Errorf("one plan: got %q", got)
+			}
+			continue
+		}
+		if got := gc(t, exitLeft, run); len(got) != 1 || !strings.HasPrefix(got[0], "server lost left the ledger knows it") {
+			t.Errorf("two plans: got %q", got)
+		}
+		if got := gc(t, exitOK, run, "--testbed", "sandbox"); len(got) > 0 {
+			t.Errorf("two plans, and the testbed is named: got %q", got)
+		}
+		if got := gc(t, exitOK, run); len(got) > 0 {
+			t.Errorf("when all is settled: got %q", got)
+		}
 	}
 }
