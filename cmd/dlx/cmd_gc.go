@@ -246,6 +246,16 @@ func (x *gcThing) words() string {
 }
 
 func (d *gcDoc) summary() string {
+	if n := len(d.Refused); n > 0 {
+		return d.found() + ", and " + count(n, "cloud") + " could not be asked"
+	}
+	return d.found()
+}
+
+func (d *gcDoc) found() string {
+	if len(d.Objects) == 0 && len(d.Refused) > 0 {
+		return "nothing was found"
+	}
 	if len(d.Objects) == 0 {
 		if d.Run != "" {
 			return "nothing is left of run " + d.Run
