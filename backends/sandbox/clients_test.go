@@ -164,6 +164,8 @@ ACTIVE
 nova available
 512
 -1
+maxServerGroupMembers 10
+maxServerGroups 10
 maxServerMeta 128
 maxTotalCores 512
 maxTotalInstances 64
@@ -172,6 +174,7 @@ maxTotalRAMSize 524288
 totalCoresUsed 0
 totalInstancesUsed 0
 totalRAMUsed 0
+totalServerGroupsUsed 0
 sandbox
 sandbox-metal
 node1 available
