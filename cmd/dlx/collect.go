@@ -29,6 +29,9 @@ type collection struct {
 	notes   []string
 }
 
+// inUse is why something stays whose own deadline has passed.
+const inUse = "others of its run are not past their deadline"
+
 // releaseTime bounds the release of one owner in one cloud. Bare metal may take half of it.
 const releaseTime = time.Hour
 
@@ -99,7 +102,7 @@ func (g *collection) inCloud(ctx context.Context, c plan.Cloud) (err error) {
 	if err != nil {
 		return err
 	}
-	owners := g.sort(c.Name, all)
+	owners, whole := g.sort(c.Name, all)
 	if g.dry {
 		return nil
 	}
@@ -108,41 +111,73 @@ func (g *collection) inCloud(ctx context.Context, c plan.Cloud) (err error) {
 			return err
 		}
 	}
+	return g.ends(ctx, c.Name, b, whole)
+}
+
+// ends releases what belongs to runs as a whole, when their fleets are gone. It looks again: a run
+// may have been taken up meanwhile, and what it made since is not past its deadline.
+func (g *collection) ends(ctx context.Context, cloud string, b *backends.Backend, runs []string) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	all, err := b.Provider.(backends.Collector).Leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		rest := slices.DeleteFunc(slices.Clone(all), func(l backends.Leftover) bool { return l.Owner.Run != run })
+		did, why := gcKept, inUse
+		switch {
+		case len(rest) == 0:
+			did, why = gcReleased, ""
+		case g.expired(rest):
+			if err := g.release(ctx, cloud, b, backends.Owner{Run: run}); err != nil && ctx.Err() != nil {
+				return err
+			}
+			continue
+		}
+		for i := range g.things {
+			if x := &g.things[i]; x.Cloud == cloud && x.Run == run && x.Did == gcListed {
+				x.Did, x.Why = did, why
+			}
+		}
+	}
 	return nil
 }
 
-// sort notes what was found, and gives the owners of what may go.
-func (g *collection) sort(cloud string, all []backends.Leftover) []backends.Owner {
+// sort notes what was found, and gives the owners of what may go, and the runs of which all may.
+func (g *collection) sort(cloud string, all []backends.Leftover) (owners []backends.Owner, whole []string) {
 	if g.run != "" {
 		for _, l := range all {
 			if l.Owner.Run == g.run {
 				g.note(cloud, l, gcListed)
 			}
 		}
-		return []backends.Owner{{Run: g.run}} // also if nothing is seen yet
+		return []backends.Owner{{Run: g.run}}, nil // also if nothing is seen yet
 	}
-	var out []backends.Owner
 	for _, run := range slices.Compact(ownersOf(all, func(l backends.Leftover) backends.Owner { return backends.Owner{Run: l.Owner.Run} })) {
 		of := slices.DeleteFunc(slices.Clone(all), func(l backends.Leftover) bool { return l.Owner.Run != run.Run })
-		if g.expired(of) {
-			out = append(out, run)
-			for _, l := range of {
-				g.note(cloud, l, gcListed)
-			}
-			continue
+		ended := g.expired(of)
+		if ended {
+			whole = append(whole, run.Run)
 		}
 		for _, fleet := range slices.Compact(ownersOf(of, func(l backends.Leftover) backends.Owner { return l.Owner })) {
 			in := slices.DeleteFunc(slices.Clone(of), func(l backends.Leftover) bool { return l.Owner != fleet })
 			did := gcKept
-			if fleet.Fleet != "" && g.expired(in) { // what is the run's goes with the last fleet
-				did, out = gcListed, append(out, fleet)
+			switch {
+			case fleet.Fleet == "": // what is the run's goes with the last fleet
+				if ended {
+					did = gcListed
+				}
+			case g.expired(in):
+				did, owners = gcListed, append(owners, fleet)
 			}
 			for _, l := range in {
 				g.note(cloud, l, did)
 			}
 		}
 	}
-	return out
+	return owners, whole
 }
 
 func ownersOf(all []backends.Leftover, f func(backends.Leftover) backends.Owner) []backends.Owner {
@@ -169,7 +204,7 @@ func (g *collection) note(cloud string, l backends.Leftover, did string) {
 	case l.Until.IsZero():
 		x.Why = "it says no deadline: --run " + l.Owner.Run + " releases it"
 	case l.Until.Before(g.now):
-		x.Why = "others of its run are not past their deadline"
+		x.Why = inUse
 	}
 	g.things = append(g.things, x)
 }
@@ -190,25 +225,30 @@ func (g *collection) release(ctx context.Context, cloud string, b *backends.Back
 			}
 		}
 	}
-	seen := map[string]bool{}
+	some := false
 	for i := range g.things {
 		x := &g.things[i]
 		if x.Cloud != cloud || x.Run != o.Run || o.Fleet != "" && x.Fleet != o.Fleet {
 			continue
 		}
-		seen[x.Kind+" "+x.Name] = true
+		some = true
 		if err != nil && (listErr != nil || still[x.Kind+" "+x.Name+" "+x.ID]) {
 			x.Did, x.Why = gcLeft, err.Error()
 		} else {
-			x.Did = gcReleased
+			x.Did, x.Why = gcReleased, ""
 		}
 	}
-	for _, l := range led.gone { // what was too young to be listed
-		if !seen[l.Object.Kind+" "+l.Object.Name] {
+	for _, l := range led.gone { // also what goes with the last fleet of a run, and what was too young to be listed
+		i := slices.IndexFunc(g.things, func(x gcThing) bool {
+			return x.Cloud == cloud && x.Run == l.Owner.Run && x.Kind == l.Object.Kind && x.Name == l.Object.Name
+		})
+		if i < 0 {
 			g.note(cloud, l, gcReleased)
+		} else {
+			g.things[i].Did, g.things[i].Why = gcReleased, ""
 		}
 	}
-	if err != nil && len(seen) == 0 {
+	if err != nil && !some {
 		g.refused = append(g.refused, fmt.Errorf("cloud %s: %w", cloud, err))
 	}
 	return err

@@ -16,6 +16,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/memory"
 	"dlx.dev/dlx/backends/openstack"
 	"dlx.dev/dlx/backends/sandbox"
 	"dlx.dev/dlx/executor/journal"
@@ -157,6 +158,38 @@ func TestGCGoesByDeadlines(t *testing.T) {
 	}
 	if got := gc(t, exitOK, "--testbed", testbed); len(got) != 3 {
 		t.Errorf("got %q; want the 3 objects of run new", got)
+	}
+}
+
+// A run that is taken up while its old machines are released keeps what it makes.
+func TestGCLeavesARunThatIsTakenUp(t *testing.T) {
+	b := memory.New(memory.Config{}).Backend()
+	fleet := func(name string, until time.Time) {
+		r := backends.FleetRequest{Owner: backends.Owner{Run: "r", Fleet: name}, Until: until, Ledger: forgetful{}, Machines: []backends.MachineRequest{{Name: "m0"}}}
+		if _, err := b.Provision(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() []backends.Leftover {
+		all, err := b.Provider.(backends.Collector).Leftovers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	now := time.Now()
+	fleet("old", now.Add(-time.Hour))
+	g := &collection{now: now}
+	owners, whole := g.sort("c", list())
+	if len(owners) != 1 || len(whole) != 1 {
+		t.Fatalf("got %v, %v; want the fleet, and the run as a whole", owners, whole)
+	}
+	fleet("new", now.Add(time.Hour))
+	if err := errors.Join(g.release(t.Context(), "c", b, owners[0]), g.ends(t.Context(), "c", b, whole)); err != nil {
+		t.Fatal(err)
+	}
+	if left := list(); len(left) != 1 || left[0].Owner.Fleet != "new" {
+		t.Errorf("got %v; want the new fleet alone", left)
 	}
 }
 
