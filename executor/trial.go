@@ -54,11 +54,13 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 		j.abandon(ctx, procs)
 		if ctx.Err() == nil { // their logs tell why; what cannot be had is not missed
 			end.Procs, _ = j.collect(ctx, procs)
+			j.probed(procs, end.Machines)
 		}
 		return err
 	}
 	err = j.span("collect", func() (err error) {
 		end.Procs, err = j.collect(ctx, procs)
+		j.probed(procs, end.Machines)
 		return err
 	})
 	if err != nil {

@@ -130,6 +130,18 @@ probe() {
 	say() { [ -n "$2" ] && printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ')"; return 0; }
 	first() { for f; do [ -r "$f" ] && { head -n 1 "$f" 2>/dev/null; return; }; done; }
 	cpu_field() { sed -n "s/^$1[[:space:]]*:[[:space:]]*//p" /proc/cpuinfo 2>/dev/null | head -n 1; }
+	# The name that systemd gives to a hypervisor, where there is no systemd.
+	hypervisor() {
+		case "$(first /sys/devices/system/clocksource/clocksource0/available_clocksource) $(cpu_field 'model name') $(cat \
+			/sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name /sys/class/dmi/id/chassis_vendor 2>/dev/null)" in
+		*kvm-clock*) echo kvm ;;
+		*QEMU*) echo qemu ;;
+		*VMware*) echo vmware ;;
+		*VirtualBox*) echo oracle ;;
+		*Xen*) echo xen ;;
+		*) echo vm ;;
+		esac
+	}
 
 	say kernel "$(uname -sr)"
 	say architecture "$(uname -m)"
@@ -138,7 +150,7 @@ probe() {
 	virt=$(systemd-detect-virt 2>/dev/null)
 	if [ -z "$virt" ]; then
 		virt=none
-		case " $(cpu_field flags) " in *" hypervisor "*) virt=vm ;; esac
+		case " $(cpu_field flags) " in *" hypervisor "*) virt=$(hypervisor) ;; esac
 		[ -e /.dockerenv ] && virt=container
 	fi
 	say virtualisation "$virt"
