@@ -76,6 +76,10 @@ lab-openstack: ## a real OpenStack for the conformance suite (Debian 12, root; L
 	$(LAB)/openstack/install.sh
 	$(LAB)/openstack/start.sh
 
+.PHONY: test-openstack
+test-openstack: ## all checks of the OpenStack that lab-openstack started
+	GO=$(GO) $(LAB)/openstack/test.sh
+
 .PHONY: lab-down
 lab-down: ## stop the lab and remove its network namespace; its databases stay
 	$(LAB)/openstack/stop.sh

@@ -53,6 +53,13 @@ func (m *meddler) revoke() {
 	m.void = m.seen
 }
 
+// token is the one in use.
+func (m *meddler) token() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen
+}
+
 func (m *meddler) CloseIdleConnections() { m.next.CloseIdleConnections() }
 
 func (m *meddler) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -1,6 +1,7 @@
 package backendtest_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -36,6 +37,7 @@ type realConfig struct {
 	Impossible string          `json:"impossible"` // a flavor that fits no host
 	Template   string          `json:"template"`   // of clusters, with the label of_template=yes; empty: there is none
 	Faults     string          `json:"faults"`     // folder of the lab's drivers, see there; empty: boots do not fail on request
+	Cache      string          `json:"cache"`      // address of the memcached in which services remember tokens; empty: nobody may empty it
 
 	Metal       json.RawMessage `json:"metal"`       // spec of a node of Ironic that can be logged into; absent: there is none
 	Nodes       int             `json:"nodes"`       // so many stand ready for Metal
@@ -142,7 +144,7 @@ func openReal(t *testing.T) *realCloud {
 	}
 	w.meddler.next.TLSClientConfig = tls
 	w.meddler.secrets = []string{auth.Password, string(secret)}
-	w.params = openstack.Params{Auth: auth, Endpoint: endpoint, HTTP: w.meddler, Secret: secret, PollMin: time.Second, PollMax: 3 * time.Second, Reach: 2 * time.Minute, Log: t.Logf}
+	w.params = openstack.Params{Auth: auth, Endpoint: endpoint, HTTP: w.meddler, Secret: secret, PollMin: 500 * time.Millisecond, PollMax: 1500 * time.Millisecond, Reach: 2 * time.Minute, Log: t.Logf}
 	w.compute, w.project = login(t, os.Getenv("OS_CLOUD"))
 	if w.Admin != "" {
 		w.admin, _ = login(t, w.Admin)
@@ -326,6 +328,29 @@ func (w *realCloud) failNode(machine, reason string) {
 		at := metal.ServiceURL("nodes", n.ID, "maintenance")
 		askNova(w.t, metal, http.MethodPut, at, map[string]any{"reason": "a check"}, nil)
 		w.t.Cleanup(func() { askNova(w.t, metal, http.MethodDelete, at, nil, nil) })
+	}
+}
+
+// revoke has Keystone revoke a token, and the services forget that it was good.
+func (w *realCloud) revoke(t *testing.T, token string) {
+	t.Helper()
+	identity, err := gopherstack.NewIdentityV3(w.compute.ProviderClient, w.params.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := tokens.Revoke(t.Context(), identity, token); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.Cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("flush_all\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+		t.Fatal(err)
 	}
 }
 

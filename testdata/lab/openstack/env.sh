@@ -29,7 +29,8 @@ if with ironic; then
   more+=', "metalServer": {"flavor": "lab.metal", "image": "lab-image", "network": "lab-net", "user": "root"}, "metalNodes": 4'
 fi
 cat >"$LAB_DIR/env" <<E
+export LAB_STARTED='$LAB_TIERS' # tiers
 export OS_CLIENT_CONFIG_FILE='$LAB_DIR/clouds.yaml' OS_CLOUD=lab
 export DLX_TEST_OPENSTACK='{"machine": {"flavor": "lab.tiny", "image": "lab-image", "network": "lab-net", "user": "root"}, "admin": "lab-admin",
-  "hosts": $LAB_FAKE_HOSTS, "large": "lab.half", "impossible": "lab.impossible", "faults": "$LAB_FAULTS"$more}'
+  "hosts": $LAB_FAKE_HOSTS, "large": "lab.half", "impossible": "lab.impossible", "faults": "$LAB_FAULTS", "cache": "$LAB_ADDR:$MEMCACHED_PORT"$more}'
 E

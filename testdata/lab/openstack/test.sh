@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs every check of the lab's tiers that runs, in its network namespace: a skip is a failure. The test
+# programs are built before: the namespace has no way out.
+#   ./test.sh [vm] [ironic] [magnum] [guests]      those tiers only; else all that were started
+path=$PATH go=$(command -v "${GO:-go}")   # the user's, not Debian's
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+PATH="$(dirname "$go"):$path"
+[[ -r $LAB_DIR/env ]] || { echo "test.sh: no lab was started: make lab-openstack" >&2; exit 1; }
+source "$LAB_DIR/env"
+root=$(realpath "$HERE/../../..") built=$(mktemp -d)
+trap 'rm -rf "$built"' EXIT
+tiers="${*:-$LAB_STARTED}"
+for p in backends/backendtest cmd/dlx; do (cd "$root/$p" && "$go" test -c -o "$built/${p//\//-}" .); done
+
+failed=0
+# check NAME FOLDER PATTERN: runs the tests of a folder that fit, and says how long they took.
+check() {
+  local name=$1 folder=$2 began=$SECONDS result=ok
+  (cd "$root/$folder" && "$HERE/../netns.sh" in "$built/${folder//\//-}" -test.timeout 40m -test.v -test.run "$3") \
+    >"$LOG/test-$name.log" 2>&1 || { result=FAILED failed=1; }
+  if grep -q '^ *--- SKIP' "$LOG/test-$name.log"; then result="FAILED: skipped" failed=1; fi
+  printf '%-10s %4d s  %3d passed  %s\n' "$name" $((SECONDS - began)) "$(grep -c '^ *--- PASS' "$LOG/test-$name.log")" "$result"
+  if [[ $result != ok ]]; then grep -E '^ *--- (FAIL|SKIP)|^ +[a-z_]+\.go:[0-9]+' "$LOG/test-$name.log" | cut -c1-300 | tail -40; fi
+}
+export DLX_TEST_REQUIRE=openstack/cloud,openstack/ironic,openstack/magnum,openstack/guests
+for t in $tiers; do
+  case $t in
+  vm)
+    check nova backends/backendtest '^(TestNovaCloud|TestLoginsCloud|TestRevokedTokenCloud)$'
+    check faults backends/backendtest '^TestFaultsCloud$/^nova$'
+    check cloud backends/backendtest '^TestOpenStackCloud$'
+    ;;
+  ironic)
+    check metal backends/backendtest '^(TestMetalCloud|TestMetalServerCloud)$'
+    check badmetal backends/backendtest '^TestFaultsCloud$/^ironic$'
+    check ironic backends/backendtest '^TestOpenStackIronic$'
+    ;;
+  magnum) check magnum backends/backendtest '^TestMagnumCloud$' ;;
+  guests)
+    check study cmd/dlx '^TestAStudyOnGuests$'
+    check guests backends/backendtest '^TestOpenStackGuests$'
+    ;;
+  *) echo "test.sh: unknown tier \"$t\" (known: guests ironic magnum vm)" >&2; exit 2 ;;
+  esac
+done
+exit $failed
