@@ -130,16 +130,19 @@ func TestWhatIsGoneAndWasNotNotedIsNotLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := j.Append(journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "r1"}, Object: &backends.Object{Kind: "namespace", Name: "dlx-r1"}}); err != nil {
-			t.Fatal(err)
+		for _, cloud := range []string{w.plan.Clouds[0].ID(), "another"} {
+			ev := journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "r1"}, Object: &backends.Object{Kind: "namespace", Name: "dlx-r1"}, Cloud: cloud}
+			if err := j.Append(ev); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 		w2 := parseWorld(t, text)
 		w2.cloud = w.cloud
-		if out, err := (&session{w: w2, dir: dir}).run(t); err != nil || len(out.Left) != 0 || out.Done != 1 {
-			t.Errorf("got %v, %+v; want a trial and nothing left", err, out)
+		if out, err := (&session{w: w2, dir: dir}).run(t); err != nil || len(out.Left) != 1 || out.Left[0].Cloud != "another" || out.Done != 1 {
+			t.Errorf("got %v, %+v; want a trial, and left what is in a cloud that this plan does not have", err, out)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
 )
 
@@ -30,28 +31,36 @@ func (l *ledger) append(events ...journal.Event) error {
 	return nil
 }
 
-func (l *ledger) note(ctx context.Context, k journal.Kind, o backends.Owner, obj backends.Object) error {
+// A cloudLedger is the ledger as a cloud gets it.
+type cloudLedger struct {
+	*ledger
+	cloud string // plan.Cloud.ID
+}
+
+func (l *ledger) of(c *plan.Cloud) *cloudLedger { return &cloudLedger{l, c.ID()} }
+
+func (l *cloudLedger) note(ctx context.Context, k journal.Kind, o backends.Owner, obj backends.Object) error {
 	if err := context.Cause(ctx); err != nil && k == journal.Intend {
 		return err // what has not been asked for yet need not be
 	}
-	if err := l.append(journal.Event{Kind: k, Owner: &o, Object: &obj}); err != nil {
+	if err := l.append(journal.Event{Kind: k, Owner: &o, Object: &obj, Cloud: l.cloud}); err != nil {
 		return &backends.Error{Class: backends.Internal, Op: "ledger", Err: err}
 	}
 	return nil
 }
 
 // Intend implements backends.Ledger.
-func (l *ledger) Intend(ctx context.Context, o backends.Owner, obj backends.Object) error {
+func (l *cloudLedger) Intend(ctx context.Context, o backends.Owner, obj backends.Object) error {
 	return l.note(ctx, journal.Intend, o, obj)
 }
 
 // Made implements backends.Ledger.
-func (l *ledger) Made(ctx context.Context, o backends.Owner, obj backends.Object) error {
+func (l *cloudLedger) Made(ctx context.Context, o backends.Owner, obj backends.Object) error {
 	return l.note(ctx, journal.Made, o, obj)
 }
 
 // Gone implements backends.Ledger.
-func (l *ledger) Gone(ctx context.Context, o backends.Owner, obj backends.Object) error {
+func (l *cloudLedger) Gone(ctx context.Context, o backends.Owner, obj backends.Object) error {
 	return l.note(ctx, journal.Gone, o, obj)
 }
 
@@ -72,28 +81,19 @@ func (l *ledger) owned(fleet string) []journal.Owned {
 	return out
 }
 
-// release removes what belongs to an owner from a cloud.
-func release(ctx context.Context, cloud *backends.Backend, o backends.Owner, l *ledger) error {
+// release removes what belongs to an owner from a cloud. What the ledger holds of it there and the
+// cloud does not have then is noted as gone: a process that was killed did not come to that.
+func release(ctx context.Context, cloud *backends.Backend, o backends.Owner, l *cloudLedger) error {
 	if err := cloud.Release(ctx, o, l); err != nil {
 		return err
 	}
-	return l.settle(ctx, o, cloud)
-}
-
-// settle notes as gone what the ledger holds of an owner and no cloud has, after the clouds
-// released it all: a process that was killed did not come to that.
-func (l *ledger) settle(ctx context.Context, o backends.Owner, clouds ...*backends.Backend) error {
-	noted := l.owned(o.Fleet)
+	noted := slices.DeleteFunc(l.owned(o.Fleet), func(n journal.Owned) bool { return n.Cloud != l.cloud })
 	if len(noted) == 0 {
 		return nil
 	}
-	var there []backends.Object
-	for _, c := range clouds {
-		objs, err := c.Owned(ctx, o)
-		if err != nil {
-			return err
-		}
-		there = append(there, objs...)
+	there, err := cloud.Owned(ctx, o)
+	if err != nil {
+		return err
 	}
 	for _, n := range noted {
 		if slices.ContainsFunc(there, func(x backends.Object) bool { return x.Kind == n.Object.Kind && x.Name == n.Object.Name }) {

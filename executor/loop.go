@@ -341,24 +341,16 @@ func (l *loop) sweep(ctx context.Context) error {
 	if len(l.led.owned("")) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(l.p.Policy.Release.Timeout))
-	defer cancel()
-	run := backends.Owner{Run: l.o.Run}
-	var all []*backends.Backend
-	for _, c := range l.p.Clouds {
-		if err := l.o.Backends[c.Name].Release(ctx, run, l.led); err != nil {
+	for i := range l.p.Clouds {
+		c := &l.p.Clouds[i]
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(l.p.Policy.Release.Timeout))
+		err := release(ctx, l.o.Backends[c.Name], backends.Owner{Run: l.o.Run}, l.led.of(c))
+		cancel()
+		if err != nil {
 			if err := l.led.append(journal.Event{Kind: journal.Note, Text: "release of what is left in cloud " + c.Name + ": " + err.Error()}); err != nil {
 				return err
 			}
-			continue
 		}
-		all = append(all, l.o.Backends[c.Name])
-	}
-	if len(all) < len(l.p.Clouds) {
-		return nil // the ledger does not say in which cloud a thing is
-	}
-	if err := l.led.settle(ctx, run, all...); err != nil {
-		return l.led.append(journal.Event{Kind: journal.Note, Text: "what is left: " + err.Error()})
 	}
 	return nil
 }

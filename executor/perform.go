@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type job struct {
 	p        *plan.Plan
 	o        *Options
-	led      *ledger
+	led      *cloudLedger
 	step     *plan.Step
 	id       string
 	attempt  int
@@ -38,9 +39,14 @@ func (l *loop) job(i int32) *job {
 	f := &l.p.Fleets[s.Fleet]
 	fs := &l.fleets[s.Fleet]
 	return &job{
-		p: l.p, o: &l.o, led: l.led, step: s, id: l.p.StepID(int(i)), attempt: l.attempt[i], retry: l.out[i].Attempts > 1,
+		p: l.p, o: &l.o, led: l.led.of(l.cloud(f.Cloud)), step: s, id: l.p.StepID(int(i)), attempt: l.attempt[i], retry: l.out[i].Attempts > 1,
 		fleet: f, backend: l.o.Backends[f.Cloud], machines: fs.machines, staged: maps.Clone(fs.staged),
 	}
+}
+
+// cloud gives a cloud of the plan, which has it: Validate sees to it.
+func (l *loop) cloud(name string) *plan.Cloud {
+	return &l.p.Clouds[slices.IndexFunc(l.p.Clouds, func(c plan.Cloud) bool { return c.Name == name })]
 }
 
 // perform runs one attempt at a step and sends its outcome. soft ends when the run drains.

@@ -10,6 +10,8 @@ package plan
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -75,6 +77,13 @@ type Cloud struct {
 	Name    string          `json:"name"`
 	Backend string          `json:"backend"`
 	Config  json.RawMessage `json:"config,omitempty"`
+}
+
+// ID tells a cloud from others, whatever plans call it: 16 hexadecimal digits of SHA-256 over
+// backend and config.
+func (c *Cloud) ID() string {
+	sum := sha256.Sum256([]byte(c.Backend + " " + string(c.Config)))
+	return hex.EncodeToString(sum[:8])
 }
 
 // An Amount is some units of a resource.

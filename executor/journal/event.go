@@ -70,6 +70,7 @@ type Event struct {
 
 	Owner  *backends.Owner  `json:"owner,omitempty"`
 	Object *backends.Object `json:"object,omitempty"`
+	Cloud  string           `json:"cloud,omitempty"` // that the object is in: plan.Cloud.ID; none for Gone: whatever cloud it was in
 
 	Text string `json:"text,omitempty"`
 }

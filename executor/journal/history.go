@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ type StepRecord struct {
 type Owned struct {
 	Owner  backends.Owner
 	Object backends.Object
-	Made   bool // the cloud has confirmed it
+	Cloud  string // plan.Cloud.ID; empty: the journal does not say
+	Made   bool   // the cloud has confirmed it
 }
 
 // A History is a journal folded: what a run that goes on has to know, and what a report is made
@@ -45,8 +47,8 @@ type History struct {
 }
 
 type ownedKey struct {
-	owner      backends.Owner
-	kind, name string
+	owner             backends.Owner
+	kind, name, cloud string
 }
 
 // NewHistory returns an empty history; hand its Fold to [Open].
@@ -96,12 +98,16 @@ func (h *History) ledger(ev Event) {
 	if ev.Owner == nil || ev.Object == nil {
 		return
 	}
-	k := ownedKey{*ev.Owner, ev.Object.Kind, ev.Object.Name}
-	switch ev.Kind {
-	case Gone:
-		delete(h.owned, k)
+	k := ownedKey{*ev.Owner, ev.Object.Kind, ev.Object.Name, ev.Cloud}
+	switch {
+	case ev.Kind != Gone:
+		h.owned[k] = &Owned{Owner: *ev.Owner, Object: *ev.Object, Cloud: ev.Cloud, Made: ev.Kind == Made}
+	case ev.Cloud == "":
+		maps.DeleteFunc(h.owned, func(o ownedKey, _ *Owned) bool { return o.owner == k.owner && o.kind == k.kind && o.name == k.name })
 	default:
-		h.owned[k] = &Owned{Owner: *ev.Owner, Object: *ev.Object, Made: ev.Kind == Made}
+		delete(h.owned, k)
+		k.cloud = "" // noted by a dlx that did not say
+		delete(h.owned, k)
 	}
 }
 
@@ -113,7 +119,7 @@ func (h *History) Owned() []Owned {
 	}
 	slices.SortFunc(out, func(a, b Owned) int {
 		return cmp.Or(strings.Compare(a.Owner.Fleet, b.Owner.Fleet), strings.Compare(a.Object.Kind, b.Object.Kind),
-			strings.Compare(a.Object.Name, b.Object.Name), strings.Compare(a.Owner.Run, b.Owner.Run))
+			strings.Compare(a.Object.Name, b.Object.Name), strings.Compare(a.Owner.Run, b.Owner.Run), strings.Compare(a.Cloud, b.Cloud))
 	})
 	return out
 }

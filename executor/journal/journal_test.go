@@ -187,7 +187,7 @@ func TestHistoryKnowsWhatIsOpenObservedAndOwned(t *testing.T) {
 	if _, ok := h.Observed[TrialKey{"k", 1}]; !ok {
 		t.Error("the observed trial is not known")
 	}
-	want := []Owned{{o, *obj("a"), false}, {o, *obj("b"), true}}
+	want := []Owned{{o, *obj("a"), "", false}, {o, *obj("b"), "", true}}
 	if d := cmp.Diff(want, h.Owned()); d != "" {
 		t.Errorf("owned (-want +got):\n%s", d)
 	}
