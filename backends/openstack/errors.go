@@ -46,6 +46,13 @@ func conflict(err error) bool {
 	return errors.As(err, &r) && r.status == http.StatusConflict
 }
 
+// overtaken reports whether a node of Ironic was in another state than it was seen in: another call for the
+// same fleet was faster. Ironic has no code of its own for that.
+func overtaken(err error) bool {
+	r := refusalOf(err)
+	return r != nil && r.status == http.StatusBadRequest && strings.Contains(r.message, "while it is in state")
+}
+
 // fail gives an error of the SDK its class and takes secrets out of its text.
 func (c *cloud) fail(ctx context.Context, op string, err error) error {
 	var classed *backends.Error

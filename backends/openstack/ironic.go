@@ -235,7 +235,7 @@ func (o *provider) awaitNodes(ctx context.Context, f *fleet, up func(*job)) erro
 				switch err := o.deploy(ctx, f, j, n); {
 				case err == nil:
 					asked[id] = true
-				case !conflict(err): // a locked node is asked again
+				case !conflict(err) && !overtaken(err): // a locked node is asked again, another state is seen at the next look
 					return false, err
 				}
 			case n.State == "active":
