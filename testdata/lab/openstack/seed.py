@@ -93,7 +93,7 @@ def ironic():
         for i in range(1, count + 1):
             if name % i in have:
                 continue
-            n = b.create_node(name=name % i, driver='fake-hardware', resource_class=kind, owner=owner, extra={'address': address % i},
+            n = b.create_node(provision_state='enroll', name=name % i, driver='fake-hardware', resource_class=kind, owner=owner, extra={'address': address % i},
                               properties={'cpus': 16, 'memory_mb': 65536, 'local_gb': 400, 'cpu_arch': 'x86_64'})
             b.create_port(node_id=n.id, address='52:54:00:00:%02x:%02x' % (len(kind), i))
     # From enrolled to available, all at once. A fake node is born with no power state; nova and ironic's
