@@ -178,13 +178,23 @@ func credentials(c Config) (Params, error) {
 		if c.Region != "" {
 			opts = append(opts, clouds.WithRegion(c.Region))
 		}
-		ao, eo, tc, err := clouds.Parse(opts...)
+		ao, eo, tc, err := parseClouds(opts)
 		if err != nil {
 			return Params{}, fmt.Errorf("clouds.yaml: cloud %q: %s", name, quoted.ReplaceAllString(err.Error(), "`...`"))
 		}
 		return Params{Auth: ao, Endpoint: eo, TLS: tc}, nil
 	}
 	return environment(c.Region)
+}
+
+// parseClouds reads a clouds.yaml. The SDK takes it for granted that a cloud has the key auth.
+func parseClouds(opts []clouds.ParseOption) (ao gophercloud.AuthOptions, eo gophercloud.EndpointOpts, tc *tls.Config, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("auth is missing; write auth: {auth_url: ..., username: ..., password: ...} or another way to log in")
+		}
+	}()
+	return clouds.Parse(opts...)
 }
 
 // environment reads the OS_* variables, by giving them the form of a clouds.yaml: the SDK's own way knows
@@ -240,7 +250,7 @@ func environment(region string) (Params, error) {
 	if region != "" {
 		opts = append(opts, clouds.WithRegion(region))
 	}
-	ao, eo, tc, err := clouds.Parse(opts...)
+	ao, eo, tc, err := parseClouds(opts)
 	if err != nil {
 		return Params{}, fmt.Errorf("the OS_* variables: %s", quoted.ReplaceAllString(err.Error(), "`...`"))
 	}

@@ -186,3 +186,20 @@ func TestBrokenCloudsFileIsNotQuoted(t *testing.T) {
 		t.Errorf("unknown field: got %v", err)
 	}
 }
+
+func TestAFileThatSaysTooLittleIsRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"clouds: {c: {region_name: x}}":  `clouds.yaml: cloud "c": auth is missing`,
+		"clouds: {other: {auth: {}}}":    `cloud "c"`,
+		"clouds: {c: {auth: {auth_url: ": `cloud "c"`,
+	} {
+		file := filepath.Join(t.TempDir(), "clouds.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("OS_CLIENT_CONFIG_FILE", file)
+		if _, err := credentials(Config{Cloud: "c"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v; want %q", text, err, want)
+		}
+	}
+}
