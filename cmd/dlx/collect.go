@@ -213,7 +213,7 @@ func (g *collection) note(cloud string, l backends.Leftover, did string) {
 func (g *collection) release(ctx context.Context, cloud string, b *backends.Backend, o backends.Owner) error {
 	limited, cancel := context.WithTimeoutCause(ctx, releaseTime, fmt.Errorf("not done after %v", releaseTime))
 	defer cancel()
-	led := &gcLedger{folder: g.folder}
+	led := &gcLedger{folder: g.folder, cloud: g.idOf(cloud)}
 	err := b.Release(limited, o, led)
 	still := map[string]bool{} // what is there though it should not
 	var listErr error
@@ -254,7 +254,21 @@ func (g *collection) release(ctx context.Context, cloud string, b *backends.Back
 	return err
 }
 
-// settle closes the accounts of a run's folder: what its clouds do not have is gone.
+// idOf is what the journal calls a cloud.
+func (g *collection) idOf(name string) string {
+	return g.clouds[slices.IndexFunc(g.clouds, func(c plan.Cloud) bool { return c.Name == name })].ID()
+}
+
+// looked reports whether the cloud of an object was asked. Where the journal does not say which that
+// is, whoever names the clouds says it.
+func (g *collection) looked(o *journal.Owned) bool {
+	if o.Cloud == "" {
+		return g.named
+	}
+	return slices.ContainsFunc(g.clouds, func(c plan.Cloud) bool { return c.ID() == o.Cloud })
+}
+
+// settle closes the accounts of a run's folder: what was made in its clouds, and is not there, is gone.
 func (g *collection) settle() error {
 	f := g.folder
 	for _, o := range f.history.Owned() {
@@ -262,11 +276,11 @@ func (g *collection) settle() error {
 		case slices.ContainsFunc(g.things, func(x gcThing) bool {
 			return x.Did == gcLeft && x.Kind == o.Object.Kind && x.Name == o.Object.Name
 		}):
-		case o.Made && f.otherPlans && !g.named:
+		case !g.looked(&o):
 			g.things = append(g.things, gcThing{Cloud: "-", Kind: o.Object.Kind, Name: o.Object.Name, ID: o.Object.ID, Run: o.Owner.Run, Fleet: o.Owner.Fleet, Did: gcLeft,
-				Why: "the ledger knows it and no cloud of the last plan has it: name the testbed that it was made on by --testbed"})
+				Why: "it was made in a cloud that was not asked: name the testbed of that by --testbed"})
 		default: // never answered, or removed by another
-			if err := f.gone(o.Owner, o.Object); err != nil {
+			if err := f.gone(o.Cloud, o.Owner, o.Object); err != nil {
 				return err
 			}
 		}
@@ -278,6 +292,7 @@ func (g *collection) settle() error {
 // gcLedger notes what is gone, in the run's journal if there is one.
 type gcLedger struct {
 	folder *folder
+	cloud  string // plan.Cloud.ID
 
 	mu   sync.Mutex
 	gone []backends.Leftover
@@ -301,12 +316,12 @@ func (l *gcLedger) Gone(_ context.Context, o backends.Owner, obj backends.Object
 	if l.folder == nil {
 		return nil
 	}
-	return l.folder.gone(o, obj)
+	return l.folder.gone(l.cloud, o, obj)
 }
 
 // gone notes in the journal that an object was seen gone.
-func (f *folder) gone(o backends.Owner, obj backends.Object) error {
-	ev := journal.Event{Kind: journal.Gone, Owner: &o, Object: &obj}
+func (f *folder) gone(cloud string, o backends.Owner, obj backends.Object) error {
+	ev := journal.Event{Kind: journal.Gone, Owner: &o, Object: &obj, Cloud: cloud}
 	if err := f.journal.Append(ev); err != nil {
 		return err
 	}

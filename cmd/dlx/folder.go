@@ -31,8 +31,6 @@ type folder struct {
 	history *journal.History
 	runID   string
 	secret  []byte
-
-	otherPlans bool // of holdFolder: other plans than the last one were run in it
 }
 
 // openFolder takes a run folder for this process: creates it, locks it, reads its journal and
@@ -104,16 +102,7 @@ func holdFolder(dir string) (_ *folder, _ *plan.Plan, err error) {
 	if err != nil {
 		return nil, nil, usage(err)
 	}
-	digest := ""
-	if p != nil {
-		if digest, err = p.Digest(); err != nil {
-			return nil, nil, usage(err)
-		}
-	}
-	if f.journal, err = journal.Open(file, func(ev journal.Event) error {
-		f.otherPlans = f.otherPlans || ev.Kind == journal.Opened && ev.Plan != digest
-		return f.history.Fold(ev)
-	}); err != nil {
+	if f.journal, err = journal.Open(file, f.history.Fold); err != nil {
 		return nil, nil, usage(err)
 	}
 	f.runID = f.history.Run

@@ -19,6 +19,7 @@ import (
 	"dlx.dev/dlx/backends/memory"
 	"dlx.dev/dlx/backends/openstack"
 	"dlx.dev/dlx/backends/sandbox"
+	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
 )
 
@@ -179,7 +180,7 @@ func TestGCLeavesARunThatIsTakenUp(t *testing.T) {
 	}
 	now := time.Now()
 	fleet("old", now.Add(-time.Hour))
-	g := &collection{now: now}
+	g := &collection{clouds: []plan.Cloud{{Name: "c"}}, now: now}
 	owners, whole := g.sort("c", list())
 	if len(owners) != 1 || len(whole) != 1 {
 		t.Fatalf("got %v, %v; want the fleet, and the run as a whole", owners, whole)
@@ -212,9 +213,9 @@ func TestGCTellsWhatIsLeft(t *testing.T) {
 	}
 }
 
-// In a folder that held runs of several plans, what the clouds of the last one do not have is noted
-// as gone only by who says where it was made.
-func TestGCBelievesNoEarlierPlan(t *testing.T) {
+// What the journal holds and its cloud does not have is gone. What an earlier plan made in another
+// cloud stays noted, and what stands without its cloud until somebody says where it was made.
+func TestGCBelievesNoOtherCloud(t *testing.T) {
 	work := t.TempDir()
 	study, run := filepath.Join(work, "study"), filepath.Join(work, "run")
 	if err := os.MkdirAll(study, 0o755); err != nil {
@@ -224,34 +225,45 @@ func TestGCBelievesNoEarlierPlan(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(run, "journal.jsonl")
-	for i, repeats := range []string{"1", "2"} {
-		var out bytes.Buffer
-		if code := Main(t.Context(), []string{"run", "--progress", "none", "-t", "work=" + work, "--dir", run, "--repeats", repeats, study}, &out, &out); code != exitOK {
-			t.Fatalf("run: exit code %d: %s", code, out.String())
-		}
-		j, err := journal.Open(file, nil)
+	var out bytes.Buffer
+	if code := Main(t.Context(), []string{"run", "--progress", "none", "-t", "work=" + work, "--dir", run, study}, &out, &out); code != exitOK {
+		t.Fatalf("run: exit code %d: %s", code, out.String())
+	}
+	saved, err := os.ReadFile(filepath.Join(run, "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Decode(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lose := func(cloud string) {
+		t.Helper()
+		j, err := journal.Open(filepath.Join(run, "journal.jsonl"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost := journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "tiny", Fleet: "vm-1"}, Object: &backends.Object{Kind: "server", Name: "lost", ID: "1"}}
+		lost := journal.Event{Kind: journal.Made, Owner: &backends.Owner{Run: "tiny", Fleet: "vm-1"}, Object: &backends.Object{Kind: "server", Name: "lost", ID: "1"}, Cloud: cloud}
 		if err := errors.Join(j.Append(lost), j.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if i == 0 { // one plan alone: its clouds do not have it, so it is gone
-			if got := gc(t, exitOK, run); len(got) > 0 {
-				t.Errorf("one plan: got %q", got)
-			}
-			continue
-		}
-		if got := gc(t, exitLeft, run); len(got) != 1 || !strings.HasPrefix(got[0], "server lost left the ledger knows it") {
-			t.Errorf("two plans: got %q", got)
-		}
-		if got := gc(t, exitOK, run, "--testbed", "sandbox"); len(got) > 0 {
-			t.Errorf("two plans, and the testbed is named: got %q", got)
-		}
-		if got := gc(t, exitOK, run); len(got) > 0 {
-			t.Errorf("when all is settled: got %q", got)
+	}
+	const kept = "server lost left it was made in a cloud that was not asked"
+	lose(p.Clouds[0].ID())
+	if got := gc(t, exitOK, run); len(got) > 0 {
+		t.Errorf("of its cloud: got %q", got)
+	}
+	lose("")
+	if got := gc(t, exitLeft, run); len(got) != 1 || !strings.HasPrefix(got[0], kept) {
+		t.Errorf("of any cloud: got %q", got)
+	}
+	if got := gc(t, exitOK, run, "--testbed", "sandbox"); len(got) > 0 {
+		t.Errorf("of any cloud, and the testbed is named: got %q", got)
+	}
+	lose("another")
+	for _, args := range [][]string{{run}, {run, "--testbed", "sandbox"}} {
+		if got := gc(t, exitLeft, args...); len(got) != 1 || !strings.HasPrefix(got[0], kept) {
+			t.Errorf("of another cloud, gc %q: got %q", args, got)
 		}
 	}
 }
