@@ -80,7 +80,7 @@ func Run(t *testing.T, w World) {
 	t.Run(w.Name, func(t *testing.T) {
 		t.Parallel() // with other worlds; the checks of one follow each other
 		if w.Skip != "" {
-			skip(t, w.Name, w.Skip)
+			Skip(t, w.Name, w.Skip)
 		}
 		if len(w.Without) > 0 {
 			t.Logf("without %s", w.summary())
@@ -96,7 +96,7 @@ func Run(t *testing.T, w World) {
 			}
 			w.run(t, c.name, func(t *testing.T, b *Bed) {
 				if n, ok := c.lacks(b); ok {
-					skip(t, w.Name, "it has no "+string(n))
+					Skip(t, w.Name, "it has no "+string(n))
 					return
 				}
 				c.check(t, b)
@@ -127,11 +127,12 @@ func (w *World) run(t *testing.T, name string, f func(*testing.T, *Bed)) {
 	})
 }
 
-func skip(t *testing.T, world, why string) {
+// Skip ends a test of a world for a reason, unless DLX_TEST_REQUIRE lists the world: then the test
+// fails.
+func Skip(t *testing.T, world, why string) {
 	t.Helper()
 	if slices.Contains(strings.Split(os.Getenv(require), ","), world) {
-		t.Errorf("%s: %s demands it, and it cannot run: %s", world, require, why)
-		return
+		t.Fatalf("%s: %s demands it, and it cannot run: %s", world, require, why)
 	}
 	t.Skipf("%s: %s", world, why)
 }

@@ -52,18 +52,7 @@ func TestCluster(t *testing.T) {
 				c.check(t, newBed(t, kubeconfig, `{"image": "sandbox"}`))
 			})
 			t.Run("real", func(t *testing.T) {
-				path := os.Getenv("DLX_TEST_KUBECONFIG")
-				if path == "" {
-					if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-						t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
-					}
-					t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
-				}
-				kubeconfig, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.check(t, newBed(t, kubeconfig, podOfTests()))
+				c.check(t, newBed(t, realCluster(t), podOfTests()))
 			})
 		})
 	}

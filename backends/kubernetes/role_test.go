@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/backendtest"
 	"dlx.dev/dlx/backends/kubernetes"
 )
 
@@ -64,10 +65,7 @@ func realCluster(t *testing.T) []byte {
 	t.Helper()
 	path := os.Getenv("DLX_TEST_KUBECONFIG")
 	if path == "" {
-		if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-			t.Fatal("DLX_TEST_KUBECONFIG names no cluster, and DLX_TEST_REQUIRE demands one")
-		}
-		t.Skip("DLX_TEST_KUBECONFIG names no cluster; DLX_TEST_REQUIRE=kubernetes/real demands one")
+		backendtest.Skip(t, "kubernetes/real", "DLX_TEST_KUBECONFIG names no cluster")
 	}
 	kubeconfig, err := os.ReadFile(path)
 	if err != nil {

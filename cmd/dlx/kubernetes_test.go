@@ -17,6 +17,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"dlx.dev/dlx/backends/backendtest"
 )
 
 // A real cluster is named by the variables that package backendtest describes. What is sent onto
@@ -27,7 +29,7 @@ func labCluster(t *testing.T) (testbed string, cfg *rest.Config) {
 	t.Helper()
 	kubeconfig := os.Getenv("DLX_TEST_KUBECONFIG")
 	if kubeconfig == "" {
-		unlessRequired(t, "DLX_TEST_KUBECONFIG names no cluster")
+		backendtest.Skip(t, "kubernetes/real", "DLX_TEST_KUBECONFIG names no cluster")
 	}
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -53,15 +55,6 @@ testbed: dlx.#Testbed & {
 		t.Fatal(err)
 	}
 	return testbed, cfg
-}
-
-// unlessRequired skips a test for a reason that may not be one.
-func unlessRequired(t *testing.T, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("DLX_TEST_REQUIRE"), ","), "kubernetes/real") {
-		t.Fatal(why + ", and DLX_TEST_REQUIRE demands a cluster; see testdata/lab/kubernetes/README.md")
-	}
-	t.Skip(why + "; DLX_TEST_REQUIRE=kubernetes/real demands one: see testdata/lab/kubernetes/README.md")
 }
 
 // staticDlx builds dlx without shared libraries.
@@ -178,7 +171,7 @@ func TestARunOutlastsRestartsOnACluster(t *testing.T) {
 	testbed, cfg := labCluster(t)
 	lab := os.Getenv("DLX_TEST_LAB")
 	if lab == "" {
-		unlessRequired(t, "DLX_TEST_LAB names no lab whose servers may be killed")
+		backendtest.Skip(t, "kubernetes/real", "DLX_TEST_LAB names no lab whose servers may be killed")
 	}
 	before := clusterObjects(t, cfg)
 	dir := filepath.Join(t.TempDir(), "run")
