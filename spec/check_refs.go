@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // A scope says which axes and values a reference may name.
@@ -117,8 +118,8 @@ func (d *decoder) checkRefs(s *Study, root *node) {
 				names = append(names, b.Name)
 			}
 			if !slices.Contains(names, r.name) && !slices.Contains(names, "") && (root.get("matrix") == nil || len(names) > 0) {
-				*d.errs = append(*d.errs, &diag.Error{Pos: r.node.at, Path: r.node.path, Msg: "unknown block " + quote(r.name) + knownAnd(r.name, names),
-					Related: see(s.blockAt(nearest(r.name, names)))})
+				*d.errs = append(*d.errs, &diag.Error{Pos: r.node.at, Path: r.node.path, Msg: "unknown block " + quote(r.name) + words.Known(r.name, names),
+					Related: see(s.blockAt(words.Nearest(r.name, names)))})
 			}
 		case metricRef:
 			var names []string
@@ -126,7 +127,7 @@ func (d *decoder) checkRefs(s *Study, root *node) {
 				names = append(names, m.Name)
 			}
 			if r.name != "" && !slices.Contains(names, r.name) && (root.get("metrics") == nil || root.get("metrics").kind == structKind) {
-				d.errorf(r.node, "unknown metric %s%s", quote(r.name), knownAnd(r.name, names))
+				d.errorf(r.node, "unknown metric %s%s", quote(r.name), words.Known(r.name, names))
 			}
 		}
 	}
@@ -149,7 +150,7 @@ func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
 	}
 	values, known := s.values(axis, in)
 	if axis == in.not {
-		d.atLabel(r.node, "an axis cannot be the condition of itself; name another one%s", knownList(s.axisNames(in)))
+		d.atLabel(r.node, "an axis cannot be the condition of itself; name another one%s", words.List(s.axisNames(in)))
 		return
 	}
 	if !known {
@@ -162,10 +163,10 @@ func (d *decoder) checkAxisRef(s *Study, r ref, whole bool) {
 			if in.studyOnly {
 				hint = "; it is an axis of a block, and where picks values of the study's axes"
 			}
-			d.unknownAxis(r, "the axis "+quote(axis)+" does not exist here"+knownList(s.axisNames(in))+hint, diag.Pos{})
+			d.unknownAxis(r, "the axis "+quote(axis)+" does not exist here"+words.List(s.axisNames(in))+hint, diag.Pos{})
 			return
 		}
-		d.unknownAxis(r, "unknown axis "+quote(axis)+knownAnd(axis, s.axisNames(in)), s.axisAt(nearest(axis, s.axisNames(in))))
+		d.unknownAxis(r, "unknown axis "+quote(axis)+words.Known(axis, s.axisNames(in)), s.axisAt(words.Nearest(axis, s.axisNames(in))))
 		return
 	}
 	if r.kind == axisNameRef || in.anyValue || hasBadValue(values) {
@@ -203,8 +204,8 @@ func hasBadValue(values []Value) bool { return len(values) == 0 }
 // noValue reports a value that an axis lacks, and where the one stands that may be meant.
 func (d *decoder) noValue(at diag.Pos, path, axis, text string, values []Value) {
 	*d.errs = append(*d.errs, &diag.Error{
-		Pos: at, Path: path, Msg: fmt.Sprintf("the axis %s has no value %s%s", axis, quote(text), knownAnd(text, texts(values))),
-		Related: see(valueAt(values, nearest(text, texts(values)))),
+		Pos: at, Path: path, Msg: fmt.Sprintf("the axis %s has no value %s%s", axis, quote(text), words.Known(text, texts(values))),
+		Related: see(valueAt(values, words.Nearest(text, texts(values)))),
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // checkStudy checks what joins several parts of a study, and completes it with the defaults that
@@ -38,7 +39,7 @@ func (d *decoder) checkDatasets(s *Study) {
 		done[v.Text] = true
 		msg := "no dataset of this name"
 		var at diag.Pos
-		if near := nearest(v.Text, append(known, "synthetic")); near != "" {
+		if near := words.Nearest(v.Text, append(known, "synthetic")); near != "" {
 			for _, ds := range s.Datasets {
 				if ds.Name == near {
 					at = ds.Pos
@@ -70,14 +71,14 @@ func (d *decoder) checkMetrics(s *Study, root *node) {
 	for _, p := range w.Patterns {
 		known = append(known, p.Metric)
 	}
-	known = sorted(known)
+	known = words.Set(known)
 	for _, m := range s.Metrics {
 		if slices.Contains(known, m.Name) {
 			continue
 		}
-		msg := "the output of " + w.Kind + " has no such metric" + knownAnd(m.Name, known)
+		msg := "the output of " + w.Kind + " has no such metric" + words.Known(m.Name, known)
 		if w.Kind == Command {
-			msg = "no pattern yields this metric" + knownAnd(m.Name, known) + "; write workload: patterns: " + m.Name + `: "...(?P<v>...)..."`
+			msg = "no pattern yields this metric" + words.Known(m.Name, known) + "; write workload: patterns: " + m.Name + `: "...(?P<v>...)..."`
 		}
 		*d.errs = append(*d.errs, &diag.Error{Pos: m.Pos, Path: join("study.metrics", m.Name), Msg: msg})
 	}

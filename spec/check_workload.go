@@ -6,6 +6,7 @@ import (
 
 	"dlx.dev/dlx/spec/diag"
 	"dlx.dev/dlx/spec/flags"
+	"dlx.dev/dlx/spec/words"
 )
 
 // setByDlx are flags whose values are known only when the machines are.
@@ -29,7 +30,7 @@ func (d *decoder) checkFlagName(at diag.Pos, path, name string) bool {
 		if _, up := flags.Lookup(flags.TFCNN, name); up {
 			msg += "; tf_cnn_benchmarks has, and cnnbench would not honour it; remove it"
 		} else {
-			msg += didYouMean(name, flags.Names(d.kind))
+			msg += words.DidYouMean(name, flags.Names(d.kind))
 		}
 		d.errs.Addf(at, path, "%s", msg)
 		return false
@@ -66,7 +67,7 @@ func (d *decoder) checkFlagNodes(n *node) {
 		for _, p := range flags.CheckFlags(d.kind, []flags.Setting{{Name: f.name, Value: f.node.text}}) {
 			if p.Missing == "" {
 				msg := p.Msg
-				if near := nearest(f.node.text, flag.Values); near != "" && strings.HasPrefix(msg, "unknown value") {
+				if near := words.Nearest(f.node.text, flag.Values); near != "" && strings.HasPrefix(msg, "unknown value") {
 					msg = strings.TrimSuffix(msg, ")") + "; did you mean " + quote(near) + "?)"
 				}
 				d.errorf(f.node, "%s", msg)

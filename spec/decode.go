@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // A decoder makes a Study or Testbed of nodes. Each of its methods reports what is wrong with
@@ -59,7 +60,7 @@ func (d *decoder) unknown(n *node, known ...string) {
 			ok = ok || k == f.name
 		}
 		if !ok {
-			d.atLabel(f.node, "unknown field%s", didYouMean(f.name, known))
+			d.atLabel(f.node, "unknown field%s", words.DidYouMean(f.name, known))
 		}
 	}
 }
@@ -196,7 +197,7 @@ func (d *decoder) oneOf(n *node, known ...string) string {
 			return s
 		}
 	}
-	d.errorf(n, "unknown value %s%s", quote(s), knownAnd(s, known))
+	d.errorf(n, "unknown value %s%s", quote(s), words.Known(s, known))
 	return ""
 }
 

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"dlx.dev/dlx/spec/words"
+
 	"cmp"
 	"slices"
 	"strings"
@@ -61,7 +63,7 @@ func (d *decoder) serviceFields(n *node, service string) {
 		case slices.Contains(all, f.name):
 			d.atLabel(f.node, "a machine of %s has no %s; remove it (it has: %s)", service, f.name, strings.Join(services[service], ", "))
 		default:
-			d.atLabel(f.node, "unknown field%s", didYouMean(f.name, services[service]))
+			d.atLabel(f.node, "unknown field%s", words.DidYouMean(f.name, services[service]))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // Columns of a file of reference numbers that are no axes.
@@ -113,7 +114,7 @@ func (d *decoder) checkReference(s *Study) {
 			d.errs.Addf(t.at[i], "study.reference", "the column %s stands there already; remove one of them", quote(name))
 			ok = false
 		case !slices.Contains(known, name):
-			d.errs.Addf(t.at[i], "study.reference", "unknown column %s%s", quote(name), knownAnd(name, known))
+			d.errs.Addf(t.at[i], "study.reference", "unknown column %s%s", quote(name), words.Known(name, known))
 			ok = false
 		}
 	}
@@ -151,7 +152,7 @@ func (d *decoder) referenceRow(s *Study, t *refTable, row refRow) (ReferenceRow,
 				names = append(names, b.Name)
 			}
 			if out.Block = v; v != "" && !slices.Contains(names, v) {
-				*d.errs = append(*d.errs, &diag.Error{Pos: row.at[i], Path: "study.reference", Msg: "block: unknown block " + quote(v) + knownAnd(v, names), Related: see(s.blockAt(nearest(v, names)))})
+				*d.errs = append(*d.errs, &diag.Error{Pos: row.at[i], Path: "study.reference", Msg: "block: unknown block " + quote(v) + words.Known(v, names), Related: see(s.blockAt(words.Nearest(v, names)))})
 				ok = false
 			}
 		case refMetric:
@@ -160,7 +161,7 @@ func (d *decoder) referenceRow(s *Study, t *refTable, row refRow) (ReferenceRow,
 				names = append(names, m.Name)
 			}
 			if out.Metric = v; !slices.Contains(names, v) {
-				bad(i, "unknown metric %s%s", quote(v), knownAnd(v, names))
+				bad(i, "unknown metric %s%s", quote(v), words.Known(v, names))
 			}
 		case refUnit:
 			unit, unitAt = v, i

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 var roleFields = []string{"count", "cpus", "gpus", "memoryMiB", "finish", "on", "beside", "artifacts", "flags"}
@@ -176,11 +177,11 @@ func (d *decoder) otherRole(f field, on *node, own string, base []Role, beside *
 			names = append(names, g.name)
 		}
 	}
-	names = slices.DeleteFunc(sorted(names), func(s string) bool { return s == f.name })
+	names = slices.DeleteFunc(words.Set(names), func(s string) bool { return s == f.name })
 	switch {
 	case on.text == f.name:
-		d.errorf(on, "%s%s", own, knownList(names))
+		d.errorf(on, "%s%s", own, words.List(names))
 	case !slices.Contains(names, on.text):
-		d.errorf(on, "unknown role %s%s", quote(on.text), knownAnd(on.text, names))
+		d.errorf(on, "unknown role %s%s", quote(on.text), words.Known(on.text, names))
 	}
 }

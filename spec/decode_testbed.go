@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 func (d *decoder) testbed(n *node) *Testbed {
@@ -97,7 +98,7 @@ func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestratio
 			}
 		}
 		if o.Cloud != "" && len(known) > 0 && !slices.Contains(known, o.Cloud) {
-			d.errorf(cloud, "unknown cloud %s%s", quote(o.Cloud), knownAnd(o.Cloud, known))
+			d.errorf(cloud, "unknown cloud %s%s", quote(o.Cloud), words.Known(o.Cloud, known))
 		}
 		if m := d.need(f.node, "machine", `{flavor: "m1.large", image: "ubuntu", network: "private", user: "ubuntu"}`); d.isStruct(m, `{image: "ubuntu"}`) {
 			switch backend {

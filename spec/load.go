@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // Options of reading. The zero value will do.
@@ -27,12 +28,12 @@ func (c Catalog) backends() []string {
 	if len(c.Backends) == 0 {
 		return []string{"kubernetes", "openstack", "sandbox"}
 	}
-	return sorted(c.Backends)
+	return words.Set(c.Backends)
 }
 
 func (c Catalog) metrics(kind string) []string {
 	if c.Metrics != nil {
-		return sorted(c.Metrics[kind])
+		return words.Set(c.Metrics[kind])
 	}
 	if kind == Command {
 		return []string{"elapsed"}
@@ -191,7 +192,7 @@ func testbedSource(name, studyDir string) (*source, error) {
 		}
 	}
 	var errs diag.List
-	errs.Addf(diag.Pos{}, "testbed", "unknown testbed %s%s; a name is a file NAME.cue in the study's folder testbeds, or give a file", quote(name), knownAnd(name, sorted(known)))
+	errs.Addf(diag.Pos{}, "testbed", "unknown testbed %s%s; a name is a file NAME.cue in the study's folder testbeds, or give a file", quote(name), words.Known(name, words.Set(known)))
 	return nil, errs.Err()
 }
 

@@ -12,6 +12,7 @@ import (
 	"cuelang.org/go/cue/token"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // loadErrors reports what kept the package from being parsed.
@@ -104,7 +105,7 @@ func (s *source) loadError(errs *diag.List, e errors.Error) {
 		path := between(text, `"`)
 		msg := "no package " + quote(path) + " in this module"
 		switch {
-		case nearest(path, []string{SchemaPath}) != "" && path != SchemaPath:
+		case words.Nearest(path, []string{SchemaPath}) != "" && path != SchemaPath:
 			msg += " (did you mean " + quote(SchemaPath) + "?)"
 		case path == "":
 			msg = s.hidePaths(cleanText(text))

@@ -9,6 +9,7 @@ import (
 	"cuelang.org/go/cue/literal"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // A tag is an @tag attribute of the package: what -t may set.
@@ -63,7 +64,7 @@ func (s *source) checkTags(errs *diag.List, inst *build.Instance) []string {
 		names = append(names, t.name)
 		names = append(names, t.short...)
 	}
-	names, long = sorted(names), sorted(long)
+	names, long = words.Set(names), words.Set(long)
 	where := diag.Pos{File: "."}
 	if len(inst.Files) > 0 {
 		where = s.pos(inst.Files[0].Pos())
@@ -80,9 +81,9 @@ func (s *source) checkTags(errs *diag.List, inst *build.Instance) []string {
 		case i < 0 && len(names) == 0:
 			errs.Addf(where, "", "-t %s: no field of this study has an attribute @tag(%s); add it to the field that -t is to set", given, name)
 		case i < 0 && isKV:
-			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, knownAnd(name, long))
+			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, words.Known(name, long))
 		case i < 0:
-			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, knownAnd(name, names))
+			errs.Addf(where, "", "-t %s: no field has an attribute @tag(%s)%s", given, name, words.Known(name, names))
 		case isKV && !tagFits(tags[i].kind, value):
 			errs.Addf(tags[i].at, "", "-t %s: found %s; %s is wanted", given, quote(value), tagWants(tags[i].kind))
 		default:

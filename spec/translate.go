@@ -8,6 +8,7 @@ import (
 	"cuelang.org/go/cue/errors"
 
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 func pathOf(e errors.Error) string {
@@ -118,7 +119,7 @@ func (p *pkg) declared(e errors.Error) (name string, at diag.Pos) {
 			return true
 		}, nil)
 	}
-	name = nearest(fmt.Sprint(args[0]), names)
+	name = words.Nearest(fmt.Sprint(args[0]), names)
 	return name, places[name]
 }
 
@@ -187,7 +188,7 @@ func plainText(e errors.Error) string {
 		return fmt.Sprintf("%q is not defined anywhere; define it, or quote it if a string is meant", s(0))
 	case has("undefined field"):
 		if strings.HasPrefix(s(0), "#") {
-			return fmt.Sprintf("there is no definition %s%s", s(0), didYouMean(s(0), definitions))
+			return fmt.Sprintf("there is no definition %s%s", s(0), words.DidYouMean(s(0), definitions))
 		}
 		return fmt.Sprintf("there is no field %s", s(0))
 	case has("invalid value"):

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/internal/words"
+	"dlx.dev/dlx/spec/words"
 )
 
 var _ backends.Checker = (*provider)(nil)
@@ -173,7 +173,7 @@ func (c *inspection) namesAt(ctx context.Context, path string) (func(word string
 	for _, i := range list.Items {
 		names = append(names, i.Metadata.Name)
 	}
-	return func(word string) string { return words.Known(word, names) }, c.fail(ctx, "list "+path, err)
+	return func(word string) string { return words.Known(word, words.Set(names)) }, c.fail(ctx, "list "+path, err)
 }
 
 // read gets a document of any kind.

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/internal/words"
+	"dlx.dev/dlx/spec/words"
 )
 
 // spotCheck is equal machines of a need.
@@ -79,10 +79,10 @@ func (c *inspection) selected(s *spotCheck) []corev1.Node {
 		}
 		switch {
 		case len(values) == 0:
-			c.finding(s.need, s.machine, "nodeSelector", "no node has a label %q%s", k, words.Known(k, keys))
+			c.finding(s.need, s.machine, "nodeSelector", "no node has a label %q%s", k, words.Known(k, words.Set(keys)))
 			return nil
 		case !slices.Contains(values, v):
-			c.finding(s.need, s.machine, "nodeSelector", "no node has label %s=%q%s", k, v, words.Known(v, values))
+			c.finding(s.need, s.machine, "nodeSelector", "no node has label %s=%q%s", k, v, words.Known(v, words.Set(values)))
 			return nil
 		}
 	}

@@ -86,9 +86,9 @@ func TestCheck(t *testing.T) {
 		}, needs: []backends.Need{places(9, plain, backends.Load{GPUs: 99})}},
 
 		{name: "what is in a namespace", ns: "default", needs: []backends.Need{places(1, `{"image": "x", "pullSecret": "registry", "serviceAccount": "bench", "runtimeClass": "kata", "scratch": {"claim": "s"}, "mounts": [{"path": "/d", "claim": "d"}]}`, one)}, want: []string{
-			`0 -1 scratch.claim: the cluster has no claim "s" (there is none)`,
-			`0 -1 mounts[0].claim: the cluster has no claim "d" (there is none)`,
-			`0 -1 pullSecret: the cluster has no secret "registry" (there is none)`,
+			`0 -1 scratch.claim: the cluster has no claim "s" (none is known)`,
+			`0 -1 mounts[0].claim: the cluster has no claim "d" (none is known)`,
+			`0 -1 pullSecret: the cluster has no secret "registry" (none is known)`,
 			`0 -1 serviceAccount: the cluster has no service account "bench" (known: default)`,
 			`0 -1 runtimeClass: the cluster has no runtime class "kata"`}},
 		{name: "what is in no namespace", needs: []backends.Need{places(1, `{"image": "x", "scratch": {"claim": "s"}}`, one)}, want: []string{

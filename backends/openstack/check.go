@@ -16,7 +16,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/internal/words"
+	"dlx.dev/dlx/spec/words"
 )
 
 var _ backends.Checker = (*provider)(nil)
@@ -197,7 +197,7 @@ func (c *inspection) image(ctx context.Context, a *ask, field, name string, f *f
 		for _, i := range known {
 			names = append(names, i.Name)
 		}
-		c.finding(a, field, "the cloud has no image %q%s", name, words.Known(name, names))
+		c.finding(a, field, "the cloud has no image %q%s", name, words.Known(name, words.Set(names)))
 		return nil
 	case len(all) > 1:
 		var ids []string
@@ -267,7 +267,7 @@ func (c *inspection) networkThere(ctx context.Context, a *ask) error {
 		for _, n := range known {
 			names = append(names, n.Name)
 		}
-		c.finding(a, "network", "the cloud has no network %q%s", name, words.Known(name, names))
+		c.finding(a, "network", "the cloud has no network %q%s", name, words.Known(name, words.Set(names)))
 	case len(all) > 1:
 		var ids []string
 		for _, n := range all {
@@ -316,7 +316,7 @@ func (c *inspection) zoneThere(ctx context.Context, a *ask) error {
 		}
 		names = append(names, z.Name)
 	}
-	c.finding(a, "zone", "the cloud has no availability zone %q%s", name, words.Known(name, names))
+	c.finding(a, "zone", "the cloud has no availability zone %q%s", name, words.Known(name, words.Set(names)))
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"dlx.dev/dlx/backends/internal/words"
+	"dlx.dev/dlx/spec/words"
 )
 
 // flavorView is the part of a flavor's record that is used.
@@ -72,7 +72,7 @@ func (c *inspection) flavorThere(ctx context.Context, a *ask, field, name, whose
 		for _, x := range c.listedFlavors {
 			names = append(names, x.Name)
 		}
-		c.finding(a, field, "%sthe cloud has no flavor %q%s", whose, name, words.Known(name, names))
+		c.finding(a, field, "%sthe cloud has no flavor %q%s", whose, name, words.Known(name, words.Set(names)))
 	case f.Disabled:
 		c.finding(a, field, "%sflavor %q is disabled", whose, name)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/containerinfra/v1/clustertemplates"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/internal/words"
+	"dlx.dev/dlx/spec/words"
 )
 
 // cluster looks at what a node of a cluster of Magnum names.
@@ -107,7 +107,7 @@ func (c *inspection) templateThere(ctx context.Context, a *ask) (*clustertemplat
 	case 1:
 		return found[0], nil
 	case 0:
-		c.finding(a, "clusterTemplate", "the cloud has no cluster template %q%s", name, words.Known(name, names))
+		c.finding(a, "clusterTemplate", "the cloud has no cluster template %q%s", name, words.Known(name, words.Set(names)))
 	default:
 		c.finding(a, "clusterTemplate", "%d cluster templates are called %q: give the ID of one", len(found), name)
 	}
@@ -161,7 +161,7 @@ func (c *inspection) ofClass(a *ask, class string, nodes []stockNode, want int) 
 		}
 	}
 	if all == 0 {
-		c.finding(a, "resourceClass", "no node has the resource class %q%s", class, words.Known(class, classes))
+		c.finding(a, "resourceClass", "no node has the resource class %q%s", class, words.Known(class, words.Set(classes)))
 		return
 	}
 	if ready >= want {

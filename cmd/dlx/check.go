@@ -15,6 +15,7 @@ import (
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/spec"
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 // checkTime bounds the look at one cloud: a few dozen requests.
@@ -246,7 +247,7 @@ func (c *checked) verdict() string {
 		text = fmt.Sprintf("%s: %d things do not fit", what, n)
 	}
 	if n := len(c.warnings); n > 0 {
-		text += ", " + count(n, "warning")
+		text += ", " + words.Count(n, "warning")
 	}
 	return text
 }

@@ -19,6 +19,7 @@ import (
 	"dlx.dev/dlx/executor"
 	"dlx.dev/dlx/spec"
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 func newGC() *cobra.Command {
@@ -247,7 +248,7 @@ func (x *gcThing) words() string {
 
 func (d *gcDoc) summary() string {
 	if n := len(d.Refused); n > 0 {
-		return d.found() + ", and " + count(n, "cloud") + " could not be asked"
+		return d.found() + ", and " + words.Count(n, "cloud") + " could not be asked"
 	}
 	return d.found()
 }
@@ -266,7 +267,7 @@ func (d *gcDoc) found() string {
 	if d.DryRun {
 		verb, n = "would be released", len(d.Objects)-d.Kept
 	}
-	text := count(n, "object") + " " + verb
+	text := words.Count(n, "object") + " " + verb
 	if d.Kept > 0 {
 		text += fmt.Sprintf(", %d kept until their deadline", d.Kept)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dlx.dev/dlx/compiler/plan"
+	"dlx.dev/dlx/spec/words"
 )
 
 func newPlan() *cobra.Command {
@@ -172,7 +173,7 @@ func fleetDocs(p *plan.Plan) []fleetDoc {
 func planText(w io.Writer, p *plan.Plan, ds []decision, dir string) {
 	n := p.Counts()
 	fmt.Fprintf(w, "study %s on testbed %s: %s, %s on %s, %s\n", p.Study, p.Testbed,
-		count(n.Cells, "cell"), count(n.Trials, "trial"), count(n.Fleets, "fleet"), count(n.Steps, "step"))
+		words.Count(n.Cells, "cell"), words.Count(n.Trials, "trial"), words.Count(n.Fleets, "fleet"), words.Count(n.Steps, "step"))
 	if c := caveatText(p.Caveat); c != "" {
 		fmt.Fprintln(w, "note: "+c)
 	}
@@ -183,8 +184,8 @@ func planText(w io.Writer, p *plan.Plan, ds []decision, dir string) {
 		for i, u := range f.Uses {
 			uses[i] = fmt.Sprintf("%s %d", u.Resource, u.Units)
 		}
-		machines := count(f.Machines, "machine") + map[string]string{"same": " on one host", "different": " on different hosts"}[f.Hosts]
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Name, machines, count(f.Trials, "trial"), strings.Join(uses, ", "))
+		machines := words.Count(f.Machines, "machine") + map[string]string{"same": " on one host", "different": " on different hosts"}[f.Hosts]
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\n", f.Name, machines, words.Count(f.Trials, "trial"), strings.Join(uses, ", "))
 	}
 	tw.Flush()
 	fmt.Fprintf(w, "\ncells, judged against %s\n", dir)
@@ -195,20 +196,13 @@ func planText(w io.Writer, p *plan.Plan, ds []decision, dir string) {
 		left += ds[i].left
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "\n%s to run\n", count(left, "trial"))
+	fmt.Fprintf(w, "\n%s to run\n", words.Count(left, "trial"))
 	for _, x := range p.Excluded {
 		fmt.Fprintf(w, "excluded: %s: %s\n", x.Cell, x.Reason)
 	}
 	for _, x := range p.Warnings {
 		fmt.Fprintln(w, "warning: "+x)
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // caveatText says in words why numbers are not what they look like.

@@ -14,6 +14,7 @@ import (
 	"dlx.dev/dlx/executor"
 	"dlx.dev/dlx/results"
 	"dlx.dev/dlx/results/export"
+	"dlx.dev/dlx/spec/words"
 )
 
 func newRun() *cobra.Command {
@@ -210,7 +211,7 @@ func (s *runSummary) text(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "%s: %s: %s\n", f.Step, f.Class, f.Error)
 	}
-	fmt.Fprintf(w, "%s: %d done", count(s.Trials, "trial"), s.Done)
+	fmt.Fprintf(w, "%s: %d done", words.Count(s.Trials, "trial"), s.Done)
 	for _, x := range []struct {
 		n    int
 		what string

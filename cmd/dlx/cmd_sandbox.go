@@ -19,6 +19,7 @@ import (
 	"dlx.dev/dlx/backends/sandbox"
 	"dlx.dev/dlx/spec"
 	"dlx.dev/dlx/spec/diag"
+	"dlx.dev/dlx/spec/words"
 )
 
 func newSandbox() *cobra.Command {
@@ -133,7 +134,7 @@ func (s *served) config(ctx context.Context) (sandbox.Config, error) {
 		}
 	}
 	if len(found) != 1 {
-		return sandbox.Config{}, usage(fmt.Errorf("testbed %s: has %s of backend sandbox: one can be served", s.testbed, count(len(found), "cloud")))
+		return sandbox.Config{}, usage(fmt.Errorf("testbed %s: has %s of backend sandbox: one can be served", s.testbed, words.Count(len(found), "cloud")))
 	}
 	c, err := all.SandboxConfig(backends.Options{Cloud: found[0].Name, Config: found[0].Config})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
 	"dlx.dev/dlx/results"
+	"dlx.dev/dlx/spec/words"
 )
 
 // A collection is a search for what runs left behind.
@@ -75,7 +76,7 @@ func (g *collection) collect(ctx context.Context) error {
 	switch {
 	case left >= 0:
 		d := g.doc()
-		return &exitError{exitLeft, errors.Join(append(g.refused, fmt.Errorf("%s could not be released", count(d.Left, "object")))...)}
+		return &exitError{exitLeft, errors.Join(append(g.refused, fmt.Errorf("%s could not be released", words.Count(d.Left, "object")))...)}
 	case len(g.refused) > 0:
 		return &exitError{exitEnvironment, errors.Join(g.refused...)}
 	}

@@ -13,17 +13,18 @@ const module = "dlx.dev/dlx"
 // fits a package is its layer; packages of one layer may import each other.
 var layers = map[string][]string{
 	"spec/diag":        {},
-	"spec":             {"spec/diag"},
+	"spec/words":       {},
+	"spec":             {"spec/diag", "spec/words"},
 	"compiler/plan":    {"spec/diag"},
 	"compiler":         {"spec", "spec/diag", "compiler/plan"},
 	"backends":         {}, // the contract
-	"backends/":        {"backends"},
+	"backends/":        {"backends", "spec/words"},
 	"executor/journal": {"backends"},
 	"executor":         {"compiler/plan", "backends", "executor/journal"},
 	"results":          {"compiler/plan", "executor/journal", "backends"},
 	"cmd/cnnbench":     {},
 	"cmd/dlx": {
-		"spec", "spec/diag", "compiler", "compiler/plan", "backends", "backends/", "executor", "executor/journal", "results", "cmd/cnnbench",
+		"spec", "spec/diag", "spec/words", "compiler", "compiler/plan", "backends", "backends/", "executor", "executor/journal", "results", "cmd/cnnbench",
 	},
 }
 
