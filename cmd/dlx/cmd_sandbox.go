@@ -49,10 +49,10 @@ It writes to its folder
   testbed.cue               for dlx run --testbed: the sandbox as any other cloud
   state/                    what exists
 
-and prints what to copy into another terminal, and the SSH port of all machines. SIGINT and SIGTERM end it and all that
-was made there, and remove these files. After kill -9 the same command goes on with
-what was there, at the same addresses. What it does not serve it answers with 404 or
-501 and says so.`,
+and prints what to copy into another terminal, and the SSH port of all machines.
+SIGINT and SIGTERM end it and all that was made there, and remove these files. After
+kill -9 the same command goes on with what was there, at the same addresses. What it
+does not serve it answers with 404 or 501 and says so.`,
 		Example: `  dlx sandbox serve
   export OS_CLIENT_CONFIG_FILE=sandbox/clouds.yaml OS_CLOUD=sandbox KUBECONFIG=sandbox/kubeconfig
   openstack server list
