@@ -217,14 +217,8 @@ func TestGCTellsWhatIsLeft(t *testing.T) {
 // cloud stays noted, and what stands without its cloud until somebody says where it was made.
 func TestGCBelievesNoOtherCloud(t *testing.T) {
 	work := t.TempDir()
-	study, run := filepath.Join(work, "study"), filepath.Join(work, "run")
-	if err := os.MkdirAll(study, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	text := strings.NewReplacer(`["bm", "vm", "container-on-vm"]`, `["vm"]`, "sleep 0.2", "true", "[1, 2, 3]", "[1, 2]").Replace(killStudy)
-	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	run := filepath.Join(work, "run")
+	study := writeStudy(t, strings.NewReplacer(`["bm", "vm", "container-on-vm"]`, `["vm"]`, "sleep 0.2", "true", "[1, 2, 3]", "[1, 2]").Replace(killStudy))
 	var out bytes.Buffer
 	if code := Main(t.Context(), []string{"run", "--progress", "none", "-t", "work=" + work, "--dir", run, study}, &out, &out); code != exitOK {
 		t.Fatalf("run: exit code %d: %s", code, out.String())

@@ -52,14 +52,8 @@ func dlx(t *testing.T, dir string, args ...string) *exec.Cmd {
 // nothing is left.
 func TestAKilledRunIsContinuedByTheSameCommand(t *testing.T) {
 	work := t.TempDir()
-	study := filepath.Join(work, "study")
-	if err := os.MkdirAll(study, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudy), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", "study"}
+	study := writeStudy(t, killStudy)
+	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", study}
 	for _, lines := range []int{1, 2, 3, 2, 4, 5, 2, 3, 6, 4} {
 		killAfter(t, dlx(t, work, args...), lines)
 	}
@@ -86,14 +80,8 @@ func TestAKilledRunIsContinuedByTheSameCommand(t *testing.T) {
 // their folder; then the run goes on from where it was.
 func TestGCRemovesWhatAKilledRunLeft(t *testing.T) {
 	work := t.TempDir()
-	study := filepath.Join(work, "study")
-	if err := os.MkdirAll(study, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(study, "study.cue"), []byte(killStudy), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", "study"}
+	study := writeStudy(t, killStudy)
+	args := []string{"run", "--progress", "plain", "-t", "work=" + work, "--dir", "run", study}
 	for _, lines := range []int{1, 5, 8, 14} {
 		killAfter(t, dlx(t, work, args...), lines)
 		if out, err := dlx(t, work, "gc", "--dry-run", "run").CombinedOutput(); err != nil || lines > 4 && !strings.Contains(string(out), "would be released") {
