@@ -17,6 +17,7 @@ import (
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/kubernetes"
+	"dlx.dev/dlx/backends/sandbox"
 )
 
 func podOfTests() string {
@@ -24,6 +25,26 @@ func podOfTests() string {
 		return spec
 	}
 	return `{"image": "busybox"}`
+}
+
+// sandboxCluster gives the kubeconfig of a cluster of the sandbox, which ends with the test.
+func sandboxCluster(t *testing.T, faults *sandbox.Faults) []byte {
+	t.Helper()
+	s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir(), Faults: faults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.RemoveCluster("c")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	kubeconfig, err := s.Cluster("c", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
 }
 
 // bed is a provider and its launcher, without a namespace of its own.

@@ -3,7 +3,6 @@ package kubernetes_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -145,21 +144,12 @@ func TestCheck(t *testing.T) {
 // checker is a backend over a cluster of the sandbox with two nodes.
 func checker(t *testing.T, ns string, faults *sandbox.Faults) backends.Checker {
 	t.Helper()
-	s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir(), Faults: faults})
+	b, err := kubernetes.NewBackend(sandboxCluster(t, faults), ns, kubernetes.Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubeconfig, err := s.Cluster("c", 2)
-	if err != nil {
-		t.Fatal(errors.Join(err, s.Close()))
-	}
-	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: t.Logf})
-	if err != nil {
-		t.Fatal(errors.Join(err, s.Close()))
-	}
 	t.Cleanup(func() {
-		s.RemoveCluster("c")
-		if err := errors.Join(b.Close(context.WithoutCancel(t.Context())), s.Close()); err != nil {
+		if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/sandbox"
 )
 
 // What only clusters do, against the sandbox's and, if DLX_TEST_KUBECONFIG names one, a real one.
@@ -35,21 +34,7 @@ func TestCluster(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("sandbox", func(t *testing.T) {
-				s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { // after that of the bed
-					s.RemoveCluster("c")
-					if err := s.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-				kubeconfig, err := s.Cluster("c", 2)
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.check(t, newBed(t, kubeconfig, `{"image": "sandbox"}`))
+				c.check(t, newBed(t, sandboxCluster(t, nil), `{"image": "sandbox"}`))
 			})
 			t.Run("real", func(t *testing.T) {
 				c.check(t, newBed(t, realCluster(t), podOfTests()))

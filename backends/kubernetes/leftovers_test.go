@@ -18,20 +18,7 @@ import (
 // Logins that may not look everywhere find what they can; runs that share a namespace are told apart.
 func TestLeftovers(t *testing.T) {
 	faults := &sandbox.Faults{}
-	s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir(), Faults: faults})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		s.RemoveCluster("c")
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	kubeconfig, err := s.Cluster("c", 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := sandboxCluster(t, faults)
 	open := func(ns string) (*backends.Backend, backends.Collector) {
 		b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: t.Logf})
 		if err != nil {
