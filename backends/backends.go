@@ -99,8 +99,9 @@ func (a Access) Kind() string {
 type SSH struct {
 	Addr    string // host:port
 	User    string
-	Key     []byte // private key of the run, OpenSSH PEM
+	Key     []byte // private key, OpenSSH PEM; empty: those that the running ssh-agent holds (SSH_AUTH_SOCK)
 	HostKey []byte // the machine's public key in authorized_keys form; connections to any other are refused
+	Via     *SSH   // the jump host that the connection goes over, which all machines behind it share one to; nil: none
 }
 
 // Kubernetes is a place on a node of a cluster, where pods are put. Whoever made the cluster need

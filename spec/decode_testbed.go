@@ -30,7 +30,7 @@ func (d *decoder) testbed(n *node) *Testbed {
 
 // cloudFields are the fields of a cloud's Config by backend; a backend without an entry takes any.
 var cloudFields = map[string][]string{
-	"openstack":  {"cloud", "region"},
+	"openstack":  {"cloud", "region", "jump"},
 	"kubernetes": {"kubeconfig", "context", "namespace"},
 	"sandbox":    {"hosts", "cpusPerHost", "gpusPerHost"},
 }
@@ -59,6 +59,7 @@ func (d *decoder) clouds(n *node) []Cloud {
 		case "openstack":
 			d.text(d.need(f.node, "cloud", `"mycloud", its name in clouds.yaml`))
 			d.text(f.node.get("region"))
+			d.jump(f.node.get("jump"))
 		case "kubernetes":
 			for _, name := range []string{"kubeconfig", "context", "namespace"} {
 				d.text(f.node.get(name))
@@ -72,6 +73,18 @@ func (d *decoder) clouds(n *node) []Cloud {
 	}
 	slices.SortFunc(out, func(a, b Cloud) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// jump checks how the jump host in front of a cloud's machines is reached.
+func (d *decoder) jump(n *node) {
+	if !d.isStruct(n, `{address: "bastion.example", user: "me", hostKey: "ssh-ed25519 AAAA..."}`) {
+		return
+	}
+	d.unknown(n, "address", "user", "hostKey", "key")
+	d.text(d.need(n, "address", `"bastion.example" or "bastion.example:2222"`))
+	d.text(d.need(n, "user", `"me"`))
+	d.text(d.need(n, "hostKey", `what ssh-keyscan prints behind the name, such as "ssh-ed25519 AAAA..."`))
+	d.text(n.get("key"))
 }
 
 func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestration {

@@ -186,6 +186,7 @@ var checks = []check{
 	{"staged files run", stagedRun, []Need{Programs}},
 	{"a process outlives its connection", outlives, []Need{Connections, Processes}},
 	{"another host key is refused", wrongHostKey, []Need{HostKeys}},
+	{"a machine is reached over another", jumped, []Need{HostKeys, Connections, Processes, Peers}},
 	{"many processes on one machine", manyProcesses, []Need{Processes}},
 	{"one of a group is stopped alone", oneStops, []Need{Processes}},
 	{"processes of a group find each other", peers, []Need{Peers}},

@@ -158,10 +158,14 @@ func TestNovaLoopback(t *testing.T) {
 }
 
 func virtual(t *testing.T, spec string, hosts int) *backendtest.Bed {
+	return virtualWorld(t, spec, hosts).bed()
+}
+
+func virtualWorld(t *testing.T, spec string, hosts int) *world {
 	w := &world{t: t, spec: spec, net: &pipenet.Network{}, poll: 2 * time.Second}
 	w.cfg = sandbox.Config{State: t.TempDir(), Hosts: hosts, BuildTime: 90 * time.Second, DeleteTime: 20 * time.Second, Latency: 90 * time.Second,
-		Port: 22, Listen: w.net.Listen}
-	return w.bed()
+		Port: 22, Listen: w.net.Listen, Dial: w.net.DialContext}
+	return w
 }
 
 // world is a sandbox with a provider over it.
@@ -173,6 +177,7 @@ type world struct {
 	poll time.Duration
 	via  http.RoundTripper             // to the cloud; nil: directly
 	log  func(format string, a ...any) // nil: the test's
+	more func(*openstack.Params)       // what the provider gets besides; may be nil
 
 	cloud   *sandbox.Server
 	backend *backends.Backend
@@ -253,12 +258,16 @@ func (w *world) open() {
 	if log == nil {
 		log = w.t.Logf
 	}
-	b, err := openstack.New(w.t.Context(), openstack.Params{
+	params := openstack.Params{
 		Auth:     gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
 		Endpoint: gophercloud.EndpointOpts{Region: sandbox.Region},
 		HTTP:     via,
 		Dial:     dial, Secret: secret, SSHPort: s.Port(), PollMin: w.poll, PollMax: 5 * w.poll, Log: log,
-	})
+	}
+	if w.more != nil {
+		w.more(&params)
+	}
+	b, err := openstack.New(w.t.Context(), params)
 	if err != nil {
 		w.t.Fatal(errors.Join(err, s.Close()))
 	}

@@ -39,7 +39,7 @@ type inspection struct {
 // demand is what a need takes of the quotas.
 type demand struct {
 	instances, cores, ram int // ram in MiB
-	keypair               bool
+	keypair, logins       bool
 	group, members        int // server groups, and servers in one
 	clusters              int
 }
@@ -63,7 +63,23 @@ func (c *inspection) look(ctx context.Context) error {
 	if err := c.stock(ctx); err != nil {
 		return err
 	}
+	c.jumpThere(ctx)
 	return c.quotas(ctx)
+}
+
+// jumpThere logs into the jump host, if machines are reached by SSH.
+func (c *inspection) jumpThere(ctx context.Context) {
+	if !slices.ContainsFunc(c.demand, func(d demand) bool { return d.logins }) {
+		return
+	}
+	field := "jump.key"
+	via, err := c.via()
+	if err == nil && via != nil {
+		field, err = "jump", c.jump(ctx, via)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.finding(&ask{need: -1, machine: -1}, field, "%s", strings.TrimPrefix(err.Error(), "jump.key: "))
+	}
 }
 
 // ask is one machine of a need.
@@ -160,7 +176,7 @@ func (c *inspection) machine(ctx context.Context, a *ask) error {
 func (c *inspection) standing(i int, services map[string]int) {
 	n, d, whole := &c.needs[i], &c.demand[i], &ask{need: i, machine: -1}
 	nova, metal, coe := services["nova"], services["ironic"], services["magnum"]
-	d.keypair = nova+coe > 0
+	d.keypair, d.logins = nova+coe > 0, nova+metal > 0
 	if coe > 0 {
 		d.clusters = 1
 		if coe != len(n.Machines) || !same(n.Machines) {

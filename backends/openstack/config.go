@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Cloud  string `json:"cloud"`  // name in clouds.yaml; empty: OS_CLOUD, else the other OS_* variables
 	Region string `json:"region"` // empty: the cloud's own
+	Jump   *Jump  `json:"jump"`   // nil: machines are reached directly
 }
 
 // A Spec is what a machine request asks of OpenStack.
@@ -54,7 +55,10 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	if len(raw) == 0 {
 		return c, nil
 	}
-	return c, strict(raw, &c)
+	if err := strict(raw, &c); err != nil {
+		return c, err
+	}
+	return c, c.Jump.check()
 }
 
 // parseSpec reads and checks a machine's spec; unknown fields are refused.
@@ -128,6 +132,7 @@ type Params struct {
 
 	// Dial reaches machines; nil: the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	Jump *Jump // in front of all machines; nil: none
 
 	Secret  []byte // of the run, at least 16 bytes
 	SSHPort int    // for specs that name none; 0: 22
@@ -160,7 +165,7 @@ func Open(ctx context.Context, o backends.Options) (*backends.Backend, error) {
 	if err != nil {
 		return nil, backends.Errorf(backends.Config, op, "%w", err)
 	}
-	p.Secret, p.Log = o.Secret, o.Log
+	p.Jump, p.Secret, p.Log = c.Jump, o.Secret, o.Log
 	return New(ctx, p)
 }
 

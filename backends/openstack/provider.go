@@ -23,6 +23,8 @@ type provider struct {
 	p     Params
 	cloud *cloud
 	reach func(context.Context, *backends.SSH) error // one login; ssh.ErrLogin is worth another try
+	jump  func(context.Context, *backends.SSH) error // one login to a jump host
+	via   func() (*backends.SSH, error)              // the jump host; what needs no login needs no key either
 	log   func(string, ...any)
 
 	servers *poller[map[string]*serverView]
@@ -52,7 +54,7 @@ func New(ctx context.Context, p Params) (*backends.Backend, error) {
 	p.Launcher.Dial, p.Launcher.Log = p.Dial, p.Log
 	launcher := ssh.New(p.Launcher)
 	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, logins: map[string]*key{}, paired: map[string]bool{}, configs: map[string][]byte{}}
+	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, jump: launcher.ReachJump, via: sync.OnceValues(p.Jump.access), logins: map[string]*key{}, paired: map[string]bool{}, configs: map[string][]byte{}}
 	o.servers = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listAll, serversChanged)
 	o.metal = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listMetal, metalChanged)
 	o.coes = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listClusters, clustersChanged)
@@ -99,6 +101,7 @@ type job struct {
 	network string
 	login   *key
 	host    *key
+	via     *backends.SSH
 
 	id      string // of the server or allocation, once it is known
 	address string
@@ -210,12 +213,16 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 	if err != nil {
 		return nil, backends.Errorf(backends.Internal, op, "%w", err)
 	}
+	via, err := o.via()
+	if err != nil {
+		return nil, backends.Errorf(backends.Config, op, "%w", err)
+	}
 	f := &fleet{FleetRequest: req}
 	for _, m := range req.Machines {
 		if slices.ContainsFunc(f.jobs, func(j *job) bool { return j.machine == m.Name }) {
 			return nil, backends.Errorf(backends.Internal, op, "machine %q twice", m.Name)
 		}
-		j := &job{machine: m.Name, name: machineName(req.Owner, m.Name), login: login}
+		j := &job{machine: m.Name, name: machineName(req.Owner, m.Name), login: login, via: via}
 		if j.spec, err = parseSpec(m.Spec); err != nil {
 			return nil, backends.Errorf(backends.Config, "machine "+m.Name, "spec: %w", err)
 		}
@@ -277,7 +284,7 @@ func (o *provider) access(j *job) *backends.SSH {
 	if port == 0 {
 		port = o.p.SSHPort
 	}
-	return &backends.SSH{Addr: net.JoinHostPort(j.address, strconv.Itoa(port)), User: j.spec.User, Key: j.login.pem, HostKey: j.host.public}
+	return &backends.SSH{Addr: net.JoinHostPort(j.address, strconv.Itoa(port)), User: j.spec.User, Key: j.login.pem, HostKey: j.host.public, Via: j.via}
 }
 
 // login tries to log into a machine that is up until it lets us in. Before cloud-init is

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"cmp"
+	"context"
 	"net"
 	"runtime"
 	"strconv"
@@ -68,6 +69,9 @@ type Config struct {
 	// which Linux lets anybody bind any.
 	Listen func(addr string) (net.Listener, error)
 
+	// Dial opens the connections that machines forward for who is logged in; nil: TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// Port is the SSH port of all machines; 0: one that is free.
 	Port int
 
@@ -116,6 +120,9 @@ func (c *Config) fill() {
 	}
 	if c.Listen == nil {
 		c.Listen = listen
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
 	}
 }
 

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -25,6 +26,7 @@ type machine struct {
 
 	config   *ssh.ServerConfig
 	listener net.Listener
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error) // for what is forwarded
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -35,7 +37,7 @@ type machine struct {
 
 // open brings a machine up at an address: its home, its keys, its SSH server. The caller holds s.mu.
 func (s *Server) open(id, name, address, publicKey string, userData []byte, cpus []int) error {
-	m := &machine{id: id, name: name, home: s.home(id), cpus: cpus, conns: map[net.Conn]bool{}, work: &s.work, log: s.cfg.Log}
+	m := &machine{id: id, name: name, home: s.home(id), cpus: cpus, dial: s.cfg.Dial, conns: map[net.Conn]bool{}, work: &s.work, log: s.cfg.Log}
 	if err := os.MkdirAll(m.home, 0o700); err != nil {
 		return err
 	}
@@ -126,11 +128,15 @@ func (s *Server) DropConnections() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.machines {
-		m.mu.Lock()
-		for c := range m.conns {
-			_ = c.Close()
-		}
-		m.mu.Unlock()
+		m.drop()
+	}
+}
+
+func (m *machine) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		_ = c.Close()
 	}
 }
 

@@ -82,15 +82,18 @@ func (m *machine) connection(c net.Conn) {
 		}
 	}()
 	for n := range chans {
-		if n.ChannelType() != "session" {
-			_ = n.Reject(ssh.UnknownChannelType, "the sandbox serves sessions only")
-			continue
+		switch {
+		case n.ChannelType() == "direct-tcpip":
+			go m.forward(n)
+		case n.ChannelType() != "session":
+			_ = n.Reject(ssh.UnknownChannelType, "the sandbox serves sessions and direct-tcpip only")
+		case m.home == "":
+			_ = n.Reject(ssh.Prohibited, "nothing runs on a jump host")
+		default:
+			if ch, rs, err := n.Accept(); err == nil {
+				go m.session(ch, rs)
+			}
 		}
-		ch, rs, err := n.Accept()
-		if err != nil {
-			break
-		}
-		go m.session(ch, rs)
 	}
 	_ = sc.Wait()
 }

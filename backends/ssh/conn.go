@@ -29,6 +29,9 @@ type machine struct {
 	name   string
 	access backends.SSH
 	opt    *Options
+	via    *machine // the jump host; nil: none
+	role   string   // "the machine" or "the jump host"
+	room   int      // so many calls share a connection
 
 	dialing chan struct{} // held by the one who dials
 
@@ -64,7 +67,7 @@ func (m *machine) acquire(ctx context.Context) (*conn, error) {
 	if c := m.pick(); c != nil {
 		return c, nil
 	}
-	client, err := login(ctx, m.opt.Dial, &m.access)
+	client, err := m.login(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +100,7 @@ func (m *machine) pick() *conn {
 		default:
 		}
 		alive = append(alive, c)
-		if found == nil && c.calls < maxSessions {
+		if found == nil && c.calls < m.room {
 			found = c
 		}
 	}
@@ -161,18 +164,25 @@ func (c *conn) keepalive(every time.Duration) {
 }
 
 // login opens a connection and proves both sides: the machine by its pinned key, us by ours.
-func login(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error), a *backends.SSH) (*ssh.Client, error) {
-	op := "log into " + a.User + "@" + a.Addr
-	key, err := ssh.ParsePrivateKey(a.Key)
-	if err != nil {
-		return nil, backends.Errorf(backends.Internal, op, "the run's key is no private key") // the cause could quote it
+func (m *machine) login(ctx context.Context) (*ssh.Client, error) {
+	a, op := &m.access, "log into "+m.access.User+"@"+m.access.Addr
+	if m.role == jumpHost {
+		op = "log into the jump host " + a.User + "@" + a.Addr
 	}
 	pinned, _, _, _, err := ssh.ParseAuthorizedKey(a.HostKey)
 	if err != nil {
 		return nil, backends.Errorf(backends.Internal, op, "the pinned host key: %w", err)
 	}
+	dial, err := m.way(ctx) // has its own time
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, loginTime, fmt.Errorf("%s: no answer in %v", op, loginTime))
 	defer cancel()
+	keys, err := signers(ctx, a, op)
+	if err != nil {
+		return nil, err
+	}
 	nc, err := dial(ctx, "tcp", a.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
@@ -181,12 +191,12 @@ func login(ctx context.Context, dial func(context.Context, string, string) (net.
 	var wrong error
 	sc, chans, reqs, err := ssh.NewClientConn(nc, a.Addr, &ssh.ClientConfig{
 		User:              a.User,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(key)},
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys...)},
 		HostKeyAlgorithms: algorithms(pinned.Type()),
 		HostKeyCallback: func(_ string, _ net.Addr, got ssh.PublicKey) error {
 			if !bytes.Equal(got.Marshal(), pinned.Marshal()) {
-				wrong = backends.Errorf(backends.Config, op, "the machine shows the host key %s and not the pinned %s: refused",
-					ssh.FingerprintSHA256(got), ssh.FingerprintSHA256(pinned))
+				wrong = backends.Errorf(backends.Config, op, "%s shows the host key %s and not the pinned %s: refused",
+					m.role, ssh.FingerprintSHA256(got), ssh.FingerprintSHA256(pinned))
 			}
 			return wrong
 		},
@@ -206,8 +216,11 @@ func login(ctx context.Context, dial func(context.Context, string, string) (net.
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.As(err, &none) && strings.Contains(err.Error(), "host key"):
-		return nil, backends.Errorf(backends.Config, op, "the machine has no %s host key, which is the pinned kind: refused", pinned.Type())
+		return nil, backends.Errorf(backends.Config, op, "%s has no %s host key, which is the pinned kind: refused", m.role, pinned.Type())
 	case strings.Contains(err.Error(), "unable to authenticate"): // x/crypto/ssh has no type for it
+		if m.role == jumpHost { // not ErrLogin: it is no machine that is still booting
+			return nil, backends.Errorf(backends.Config, op, "login refused")
+		}
 		return nil, &backends.Error{Class: backends.Config, Op: op, Err: ErrLogin}
 	}
 	return nil, fmt.Errorf("%s: %w", op, err)

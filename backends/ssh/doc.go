@@ -11,7 +11,8 @@
 // the machine; nothing is polled over the network.
 //
 // One connection per machine is kept and made again when it is lost. The machine's host key is
-// pinned: a machine that shows another is refused and never tried again.
+// pinned: a machine that shows another is refused and never tried again. A jump host is reached in
+// the same way, and one connection to it carries those to all machines behind it.
 //
 // Limits of a process. CPUs: the first n of the allowed ones, by taskset. GPUs: the first n, by
 // CUDA_VISIBLE_DEVICES; 0 leaves the variable alone. Memory: a control group where the login may

@@ -16,7 +16,7 @@ import (
 
 // Options set how a Launcher reaches machines. The zero value is right for machines on a network.
 type Options struct {
-	// Dial opens connections; nil: a net.Dialer. (A jump host is a Dial of its own.)
+	// Dial opens connections, to a jump host where there is one; nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Patience is how long a machine may be unreachable before a call gives up with class
@@ -95,18 +95,39 @@ func (l *Launcher) machine(m backends.Machine) (*machine, error) {
 	if a == nil {
 		return nil, backends.Errorf(backends.Internal, "reach "+m.Name, "no ssh access (access is %q)", m.Access.Kind())
 	}
-	key := a.User + "@" + a.Addr + " " + string(a.HostKey)
+	var via *machine
+	if a.Via != nil {
+		var err error
+		if via, err = l.jump(a.Via); err != nil {
+			return nil, err
+		}
+	}
+	return l.known(&machine{name: m.Name, access: *a, via: via, role: "the machine", room: maxSessions})
+}
+
+// known gives the machine that the launcher knows already, or takes up this one.
+func (l *Launcher) known(m *machine) (*machine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, backends.Errorf(backends.Canceled, "reach "+m.Name, "the launcher is closed")
+		return nil, backends.Errorf(backends.Canceled, "reach "+m.name, "the launcher is closed")
 	}
-	known := l.machines[key]
-	if known == nil {
-		known = &machine{name: m.Name, access: *a, opt: &l.opt, dialing: make(chan struct{}, 1), staging: map[string]chan struct{}{}}
-		l.machines[key] = known
+	key := m.key()
+	if there := l.machines[key]; there != nil {
+		return there, nil
 	}
-	return known, nil
+	m.opt, m.dialing, m.staging = &l.opt, make(chan struct{}, 1), map[string]chan struct{}{}
+	l.machines[key] = m
+	return m, nil
+}
+
+// key tells machines apart: behind another jump host, the same address is another machine.
+func (m *machine) key() string {
+	k := m.role + " " + m.access.User + "@" + m.access.Addr + " " + string(m.access.HostKey)
+	if m.via != nil {
+		k += " by " + m.via.key()
+	}
+	return k
 }
 
 // stale is the error of a call that found something on the machine in a state that the next

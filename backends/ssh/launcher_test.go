@@ -22,6 +22,7 @@ type peer struct {
 	host   ssh.Signer
 	refuse bool // logins
 	silent bool // answers no request after the login
+	forbid bool // as a jump host: forwards nothing
 }
 
 func signer(t *testing.T, seed byte) (ssh.Signer, ed25519.PrivateKey) {
@@ -60,7 +61,11 @@ func (p *peer) serve(l net.Listener) {
 				}
 			}()
 			for n := range chans {
-				_ = n.Reject(ssh.ResourceShortage, "no sessions here")
+				reason := ssh.ResourceShortage
+				if p.forbid {
+					reason = ssh.Prohibited
+				}
+				_ = n.Reject(reason, "none of these here")
 			}
 			_ = sc.Wait()
 		}()

@@ -98,18 +98,27 @@ func (s *stream) fill() {
 		n, err := s.file.ReadAt(s.buf, s.at)
 		s.rest, s.at = s.buf[:n], s.at+int64(n)
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && s.living():
 			s.end = io.EOF
-		case err != nil && n == 0:
+		case err != nil:
 			_ = s.file.Close()
-			s.file = nil
-			return err
+			s.file = nil // what was read counts; the next piece comes over another connection
+			if n == 0 {
+				return fmt.Errorf("read: %w", err)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		s.end = err
 	}
+}
+
+// living tells the end of the file from that of the connection: writing to a channel that is closed
+// is io.EOF as well.
+func (s *stream) living() bool {
+	_, err := s.file.Stat()
+	return err == nil
 }
 
 // Close lets the file go; a lost connection has done so already.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -146,10 +147,15 @@ func (p *Plan) appendStep(b []byte, i int) []byte {
 	return append(b, '}')
 }
 
-// Digest identifies what the plan does: "sha256:" and the hash of its JSON form without Sources.
+// Digest identifies what the plan does: "sha256:" and the hash of its JSON form without Sources and
+// without where this computer keeps keys.
 func (p *Plan) Digest() (string, error) {
 	q := *p
 	q.Sources = nil
+	q.Clouds = slices.Clone(p.Clouds)
+	for i := range q.Clouds {
+		q.Clouds[i].Config = q.Clouds[i].anywhere()
+	}
 	b, err := q.Encode()
 	if err != nil {
 		return "", err

@@ -80,10 +80,23 @@ type Cloud struct {
 }
 
 // ID tells a cloud from others, whatever plans call it: 16 hexadecimal digits of SHA-256 over
-// backend and config.
+// backend and config without where this computer keeps keys.
 func (c *Cloud) ID() string {
-	sum := sha256.Sum256([]byte(c.Backend + " " + string(c.Config)))
+	sum := sha256.Sum256([]byte(c.Backend + " " + string(c.anywhere())))
 	return hex.EncodeToString(sum[:8])
+}
+
+// anywhere is the config without where this computer keeps the key of a jump host: on another, or
+// with another key, the cloud is the same.
+func (c *Cloud) anywhere() json.RawMessage {
+	var all, jump map[string]json.RawMessage
+	if json.Unmarshal(c.Config, &all) != nil || json.Unmarshal(all["jump"], &jump) != nil || jump["key"] == nil {
+		return c.Config
+	}
+	delete(jump, "key")
+	all["jump"], _ = json.Marshal(jump) // cannot fail, as what follows: it was JSON before
+	out, _ := json.Marshal(all)
+	return out
 }
 
 // An Amount is some units of a resource.

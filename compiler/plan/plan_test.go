@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,34 @@ func TestMovingALineChangesNoDigest(t *testing.T) {
 		}
 		if after, _ := p.Digest(); after != before {
 			t.Errorf("%s: digest %s -> %s", name, before, after)
+		}
+	}
+}
+
+func TestWhereAKeyLiesChangesNoDigest(t *testing.T) {
+	digests, ids := map[string]bool{}, map[string]bool{}
+	for _, config := range []string{
+		`{"cloud":"c","jump":{"address":"a","hostKey":"h","user":"u"}}`,
+		`{"cloud":"c","jump":{"address":"a","hostKey":"h","key":"~/.ssh/id_ed25519","user":"u"}}`,
+		`{"cloud":"c","jump":{"address":"a","hostKey":"h","key":"/keys/mine","user":"u"}}`,
+	} {
+		p := &Plan{Format: Format, Clouds: []Cloud{{Name: "c", Backend: "openstack", Config: json.RawMessage(config)}}}
+		d, err := p.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests[d], ids[p.Clouds[0].ID()] = true, true
+		if got := string(p.Clouds[0].Config); got != config {
+			t.Errorf("the plan's own config became %s", got)
+		}
+	}
+	if len(digests) != 1 || len(ids) != 1 {
+		t.Errorf("got %d digests and %d IDs of clouds; want one each", len(digests), len(ids))
+	}
+	for _, config := range []string{`{"cloud":"c","jump":{"address":"b","hostKey":"h","key":"/keys/mine","user":"u"}}`, `{"cloud":"c"}`, `{"cloud":"c","jump":null}`, ``} {
+		c := Cloud{Backend: "openstack", Config: json.RawMessage(config)}
+		if ids[c.ID()] {
+			t.Errorf("%s: the same ID as another cloud", config)
 		}
 	}
 }
