@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,6 +32,7 @@ type client struct {
 	tls     *tls.Config // of exec; nil: without
 	core    *rest.RESTClient
 	batch   *rest.RESTClient
+	rbac    *rest.RESTClient
 	secrets []string
 	log     func(string, ...any)
 }
@@ -59,17 +61,15 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 	if c.tls, err = rest.TLSConfigFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
-	for path, gv := range map[string]schema.GroupVersion{"/api": corev1.SchemeGroupVersion, "/apis": batchv1.SchemeGroupVersion} {
+	for _, api := range []struct {
+		path string
+		gv   schema.GroupVersion
+		to   **rest.RESTClient
+	}{{"/api", corev1.SchemeGroupVersion, &c.core}, {"/apis", batchv1.SchemeGroupVersion, &c.batch}, {"/apis", rbacv1.SchemeGroupVersion, &c.rbac}} {
 		one := rest.CopyConfig(cfg)
-		one.APIPath, one.GroupVersion, one.NegotiatedSerializer = path, &gv, scheme().codecs
-		r, err := rest.RESTClientForConfigAndClient(one, c.http)
-		if err != nil {
+		one.APIPath, one.GroupVersion, one.NegotiatedSerializer = api.path, &api.gv, scheme().codecs
+		if *api.to, err = rest.RESTClientForConfigAndClient(one, c.http); err != nil {
 			return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
-		}
-		if path == "/api" {
-			c.core = r
-		} else {
-			c.batch = r
 		}
 	}
 	return c, nil
@@ -126,6 +126,7 @@ func (n *renewed) WrappedRoundTripper() http.RoundTripper { return n.next }
 type kind struct {
 	name    string
 	batch   bool
+	rbac    bool
 	cluster bool // not in a namespace
 }
 
@@ -137,11 +138,19 @@ var (
 	services   = kind{name: "services"}
 	events     = kind{name: "events"}
 	jobs       = kind{name: "jobs", batch: true}
+
+	claims       = kind{name: "persistentvolumeclaims"}
+	accounts     = kind{name: "serviceaccounts"}
+	roles        = kind{name: "roles", rbac: true}
+	roleBindings = kind{name: "rolebindings", rbac: true}
 )
 
 func (c *client) of(r kind) *rest.RESTClient {
-	if r.batch {
+	switch {
+	case r.batch:
 		return c.batch
+	case r.rbac:
+		return c.rbac
 	}
 	return c.core
 }

@@ -77,8 +77,8 @@ func seen(e *corev1.Event) time.Time {
 func unschedulable(message string) *trouble {
 	said, _, _ := strings.Cut(message, " preemption:")
 	t := &trouble{class: backends.Config, words: "Unschedulable: " + clip(said), after: settle}
-	for _, joins := range []string{"no nodes available", "node.kubernetes.io/not-ready", "node.kubernetes.io/network-unavailable", "node.cloudprovider.kubernetes.io/uninitialized"} {
-		if strings.Contains(said, joins) { // the nodes of a new cluster come one by one
+	for _, joins := range []string{"unbound immediate PersistentVolumeClaims", "no nodes available", "node.kubernetes.io/not-ready", "node.kubernetes.io/network-unavailable", "node.cloudprovider.kubernetes.io/uninitialized"} {
+		if strings.Contains(said, joins) { // a volume is made, and the nodes of a new cluster come one by one
 			t.after = mending
 		}
 	}

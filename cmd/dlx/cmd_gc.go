@@ -39,6 +39,9 @@ them), and removes those that a run left behind.
                                 listed with its deadline and left alone: another dlx may
                                 be using it
 
+A detached run is removed from its cluster, with its folder there, once it has ended and
+dlx fetch has brought all of it; --force does not wait for either.
+
 An object's deadline is written onto it when it is made: %d days later. A run that goes on
 for longer uses machines that are past it: give gc that run's folder, or leave it be.
 
@@ -72,6 +75,7 @@ refused or cannot be reached, 5 something could not be released, 130 and 143 int
 	f.StringVar(&o.study, "study", ".", "the `FOLDER` in whose testbeds/ a NAME is looked for")
 	f.StringVar(&o.run, "run", "", "the `ID` of a run, as dlx status shows it: all of it, whatever its deadline")
 	f.BoolVar(&o.dry, "dry-run", false, "list only, remove nothing")
+	f.BoolVar(&o.force, "force", false, "end a detached run that goes on, and remove one that was not fetched")
 	f.StringVar(&o.output, "output", "text", "`FORM`: text or json")
 	return cmd
 }
@@ -80,7 +84,7 @@ refused or cannot be reached, 5 something could not be released, 130 and 143 int
 type gcOptions struct {
 	args                        []string
 	testbed, study, run, output string
-	dry, hasStudy               bool
+	dry, hasStudy, force        bool
 }
 
 var runID = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`) // see backends.Owner
@@ -91,6 +95,8 @@ func (o *gcOptions) check() error {
 		return usage(errors.New("where to look: give a run folder, or --testbed"))
 	case len(o.args) > 0 && o.run != "":
 		return usage(fmt.Errorf("--run: %s says which run it is: leave one of them out", o.args[0]))
+	case o.force && len(o.args) == 0:
+		return usage(errors.New("--force is about a detached run: give its run folder"))
 	case o.hasStudy && o.testbed == "":
 		return usage(errors.New("--study says where a testbed is looked for: give --testbed as well"))
 	case o.run != "" && !runID.MatchString(o.run):
@@ -101,7 +107,7 @@ func (o *gcOptions) check() error {
 
 // collection finds out where to look and for what.
 func (o *gcOptions) collection(ctx context.Context) (*collection, error) {
-	g := &collection{dry: o.dry, run: o.run, now: time.Now(), secret: make([]byte, 32)}
+	g := &collection{dry: o.dry, force: o.force, run: o.run, now: time.Now(), secret: make([]byte, 32)}
 	rand.Read(g.secret) // never fails; nothing is derived from it, for nothing is made
 	var err error
 	if o.testbed != "" {
@@ -111,7 +117,7 @@ func (o *gcOptions) collection(ctx context.Context) (*collection, error) {
 		g.named = true
 	}
 	if len(o.args) > 0 {
-		if err := g.takeFolder(o.args[0]); err != nil {
+		if err := g.takeFolder(ctx, o.args[0]); err != nil {
 			return nil, err
 		}
 		return g, nil

@@ -20,6 +20,7 @@ import (
 func newRun() *cobra.Command {
 	var s selection
 	var o runOptions
+	var away detachOptions
 	cmd := &cobra.Command{
 		Use:   "run [STUDY|plan.json]",
 		Short: "Run a study, or continue a run",
@@ -29,9 +30,16 @@ run that was cut off, and tries failed trials once more.
 
 Interrupt once (Ctrl-C): trials that run are finished, no new ones are started,
 everything is released. Interrupt twice: dlx stops now; machines and the
-processes on them stay, and the same command again takes them up.`,
+processes on them stay, and the same command again takes them up.
+
+With --detach the run goes on inside the cluster of the testbed, a Kubernetes that
+stands already: dlx, the plan and the run folder are put on a volume there, a Job
+runs dlx, and this command ends. dlx status RUN asks how it is, dlx fetch RUN brings
+home what there is, the same command again finds the run or, when it has ended with
+trials that have no result, continues it there; dlx gc RUN removes it.`,
 		Example: `  dlx run mystudy                       on the sandbox
-  dlx run mystudy --testbed lab --only model=alexnet,orchestration=vm --repeats 1`,
+  dlx run mystudy --testbed lab --only model=alexnet,orchestration=vm --repeats 1
+  dlx run mystudy --testbed cluster --detach`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := errors.Join(oneOf("output", o.output, "text", "json"), oneOf("progress", o.progress, "auto", "bar", "plain", "none")); err != nil {
@@ -40,9 +48,15 @@ processes on them stay, and the same command again takes them up.`,
 			if o.jobs < 0 {
 				return usage(fmt.Errorf("--jobs: %d is negative", o.jobs))
 			}
+			if err := away.check(cmd.Flags(), &s); err != nil {
+				return err
+			}
 			p, err := s.compile(cmd.Context(), studyArg(args))
 			if err != nil {
 				return err
+			}
+			if away.detach {
+				return away.run(cmd.Context(), p, &s, studyArg(args), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			return runPlan(cmd.Context(), p, s.runDir(p), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -53,6 +67,9 @@ processes on them stay, and the same command again takes them up.`,
 	f.StringVar(&o.progress, "progress", "auto", "`HOW` to show progress on stderr: auto, bar, plain or none")
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "most trials at once (default: as many as there are fleets)")
 	f.BoolVar(&o.failFast, "fail-fast", false, "after the first failed trial start no more")
+	f.StringVar(&o.inside, "inside", "", "this is the pod of the detached run `ID`")
+	_ = f.MarkHidden("inside") // fails for a flag that is not there
+	away.flags(f)
 	return cmd
 }
 
@@ -60,20 +77,21 @@ type runOptions struct {
 	output, progress string
 	jobs             int
 	failFast         bool
+	inside           string // ID of the detached run that this process is, in a pod; "": it is none
 }
 
 // runPlan executes p in a run folder and reports.
 func runPlan(ctx context.Context, p *plan.Plan, dir string, o runOptions, stdout, stderr io.Writer) error {
-	f, err := openFolder(dir, p)
+	f, err := openFolder(dir, p, o.inside)
 	if err != nil {
 		return err
 	}
 	defer f.close()
 	show := newProgress(stderr, o.progress, p, f.history)
-	sig := watchSignals(ctx, show)
+	sig := watchSignals(ctx, show, o.inside != "")
 	defer sig.stop()
 
-	backs, err := openBackends(sig.ctx, p, f) //nolint:contextcheck // derived from ctx, canceled by signals
+	backs, err := openBackends(sig.ctx, p, f, o.inside != "") //nolint:contextcheck // derived from ctx, canceled by signals
 	if err != nil {
 		show.finish()
 		return &exitError{exitEnvironment, err}

@@ -165,11 +165,15 @@ func newVersion() *cobra.Command {
 		Short: "Print the version and the formats this dlx reads and writes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "dlx %s\nplan format %d, journal format %d, cnnbench %s\n",
-				version(), plan.Format, journal.Format, bench.Version)
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionText())
 			return err
 		},
 	}
+}
+
+// versionText is what dlx version prints.
+func versionText() string {
+	return fmt.Sprintf("dlx %s\nplan format %d, journal format %d, cnnbench %s\n", version(), plan.Format, journal.Format, bench.Version)
 }
 
 // version is what the build says of itself.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
 
+	"dlx.dev/dlx/backends/kubernetes"
 	"dlx.dev/dlx/executor/journal"
 	"dlx.dev/dlx/results"
 )
@@ -29,6 +33,9 @@ func newStatus() *cobra.Command {
 				return usage(err)
 			}
 			doc := statusOf(args[0], r)
+			if err := doc.askCluster(cmd.Context(), args[0], cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			if out == "json" {
 				return writeJSON(cmd.OutOrStdout(), doc)
 			}
@@ -50,6 +57,59 @@ type statusDoc struct {
 	Done    int          `json:"done"`
 	Cells   []cellStatus `json:"cells"`
 	Left    []string     `json:"left"` // objects not known to be gone
+
+	Detached *detachedStatus `json:"detached,omitempty"`
+}
+
+// detachedStatus is where a run is that is not here.
+type detachedStatus struct {
+	Cloud     string `json:"cloud"`
+	Namespace string `json:"namespace"`
+	Job       string `json:"job"`
+	State     string `json:"state"` // none, waiting, running, ended; "" if the cluster could not be asked
+	Text      string `json:"text"`
+	Fetched   bool   `json:"fetched"` // all of it, after its end
+}
+
+// askCluster finds out how a detached run is: from dlx in its pod, or, while none runs, what was
+// fetched last and how the Job stands. A cluster that cannot be asked is no error: what is here is shown.
+func (d *statusDoc) askCluster(ctx context.Context, dir string, stderr io.Writer) error {
+	mark, err := readDetached(dir)
+	if err != nil {
+		return usage(err)
+	}
+	if mark == nil || mark.Removed {
+		return nil
+	}
+	d.Run = mark.Run
+	at := &detachedStatus{Cloud: mark.Cloud.Name, Namespace: mark.Namespace, Fetched: mark.Fetched, Text: "could not be asked; this is what was fetched"}
+	d.Detached = at
+	cluster, err := mark.open(ctx)
+	if err != nil {
+		fmt.Fprintf(stderr, "dlx: cloud %s: %v\n", mark.Cloud.Name, err)
+		return nil
+	}
+	defer cluster.Close() //nolint:errcheck // lets connections go
+	at.Job = cluster.Name()
+	state, err := cluster.State(ctx)
+	if err == nil {
+		at.State, at.Text = string(state.Phase), stateText(state)
+		d.Running = state.Phase == kubernetes.DetachedRunning
+	}
+	if err == nil && state.Pod != "" {
+		var text bytes.Buffer
+		if err = cluster.Exec(ctx, state.Pod, nil, &text, mark.Program, "status", onVolume(awayFolder), "--output", "json"); err == nil {
+			var there statusDoc
+			if err = json.Unmarshal(text.Bytes(), &there); err == nil {
+				there.Detached = at
+				*d = there
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "dlx: cloud %s: %v\n", mark.Cloud.Name, err)
+	}
+	return nil
 }
 
 type cellStatus struct {
@@ -98,7 +158,16 @@ func (d *statusDoc) text(w io.Writer) error {
 	if d.Running {
 		state = "running"
 	}
+	if at := d.Detached; at != nil {
+		state = fmt.Sprintf("detached in cloud %s, namespace %s", at.Cloud, at.Namespace)
+	}
 	fmt.Fprintf(w, "study %s, run %s: %s, %d of %d trials done, last event %s\n", d.Study, d.Run, state, d.Done, d.Trials, d.Last.Format(time.RFC3339))
+	if at := d.Detached; at != nil {
+		fmt.Fprintf(w, "job %s: it %s\n", at.Job, at.Text)
+		if at.State == string(kubernetes.DetachedEnded) && !at.Fetched {
+			fmt.Fprintln(w, "these are the trials that were fetched; dlx fetch brings the rest")
+		}
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range d.Cells {
 		fmt.Fprintf(tw, "  %d/%d\t%s\t%s\n", c.Done, c.Trials, c.Name, c.Error)

@@ -11,7 +11,6 @@ import (
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor/journal"
-	"dlx.dev/dlx/results"
 	"dlx.dev/dlx/spec/words"
 )
 
@@ -21,6 +20,9 @@ type collection struct {
 	run    string // "": all runs, by their deadlines
 	named  bool   // the clouds were named, in place of those of the folder's plan
 	dry    bool
+	force  bool
+	ids    map[string]string // of clouds that are looked at in another namespace, by name
+	away   *detached         // the run of the folder is in a cluster; nil: it is not
 	now    time.Time
 	secret []byte
 	folder *folder // of the run; nil: without
@@ -36,31 +38,13 @@ const inUse = "others of its run are not past their deadline"
 // releaseTime bounds the release of one owner in one cloud. Bare metal may take half of it.
 const releaseTime = time.Hour
 
-// takeFolder finds a run by its folder, and holds that.
-func (g *collection) takeFolder(dir string) error {
-	f, p, err := holdFolder(dir)
-	if err != nil {
-		return err
-	}
-	if f.history.Run == "" {
-		f.close()
-		return usage(fmt.Errorf("%s: no run was ever begun in it", dir))
-	}
-	if p == nil && g.clouds == nil {
-		f.close()
-		return usage(fmt.Errorf("%s: has no %s, which says where the run was: give --testbed as well", dir, results.PlanFile))
-	}
-	g.folder, g.run = f, f.history.Run
-	if g.clouds == nil {
-		g.clouds = p.Clouds
-	}
-	return nil
-}
-
 // collect goes through the clouds, one after the other.
 func (g *collection) collect(ctx context.Context) error {
 	if g.folder != nil {
 		defer g.folder.close()
+	}
+	if err := g.collectAway(ctx); err != nil {
+		return err
 	}
 	for _, c := range g.clouds {
 		if err := g.inCloud(ctx, c); err != nil {
@@ -69,6 +53,9 @@ func (g *collection) collect(ctx context.Context) error {
 	}
 	if g.folder != nil && !g.dry && len(g.refused) == 0 {
 		if err := g.settle(); err != nil {
+			return &exitError{exitEnvironment, err}
+		}
+		if err := g.comeBack(); err != nil {
 			return &exitError{exitEnvironment, err}
 		}
 	}
@@ -257,6 +244,9 @@ func (g *collection) release(ctx context.Context, cloud string, b *backends.Back
 
 // idOf is what the journal calls a cloud.
 func (g *collection) idOf(name string) string {
+	if id := g.ids[name]; id != "" {
+		return id
+	}
 	return g.clouds[slices.IndexFunc(g.clouds, func(c plan.Cloud) bool { return c.Name == name })].ID()
 }
 
@@ -266,7 +256,7 @@ func (g *collection) looked(o *journal.Owned) bool {
 	if o.Cloud == "" {
 		return g.named
 	}
-	return slices.ContainsFunc(g.clouds, func(c plan.Cloud) bool { return c.ID() == o.Cloud })
+	return slices.ContainsFunc(g.clouds, func(c plan.Cloud) bool { return g.idOf(c.Name) == o.Cloud })
 }
 
 // settle closes the accounts of a run's folder: what was made in its clouds, and is not there, is gone.

@@ -34,8 +34,30 @@ type folder struct {
 }
 
 // openFolder takes a run folder for this process: creates it, locks it, reads its journal and
-// writes the plan.
-func openFolder(dir string, p *plan.Plan) (_ *folder, err error) {
+// writes the plan. A run that begins is called run, or gets a name of its own if that is empty.
+func openFolder(dir string, p *plan.Plan, run string) (_ *folder, err error) {
+	f, err := lockFolder(dir, p, run)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if away, err := readDetached(dir); err != nil {
+		return nil, usage(err)
+	} else if away != nil {
+		return nil, away.refuse(dir)
+	}
+	if f.secret, err = loadSecret(filepath.Join(dir, secretFile)); err != nil {
+		return nil, usage(err)
+	}
+	return f, f.writePlan(p)
+}
+
+// lockFolder takes a run folder, as openFolder does, and writes nothing but a journal if there is none.
+func lockFolder(dir string, p *plan.Plan, run string) (_ *folder, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, usage(err)
 	}
@@ -62,20 +84,25 @@ func openFolder(dir string, p *plan.Plan) (_ *folder, err error) {
 	if f.journal, err = journal.Open(filepath.Join(dir, results.JournalFile), f.history.Fold); err != nil {
 		return nil, usage(err)
 	}
-	if f.secret, err = loadSecret(filepath.Join(dir, secretFile)); err != nil {
-		return nil, usage(err)
-	}
-	if f.runID = f.history.Run; f.runID == "" {
+	switch f.runID = f.history.Run; {
+	case f.runID != "":
+	case run != "":
+		f.runID = run
+	default:
 		f.runID = newRunID(p.Study)
 	}
+	return f, nil
+}
+
+func (f *folder) writePlan(p *plan.Plan) error {
 	b, err := p.Encode()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, results.PlanFile), b, 0o644); err != nil {
-		return nil, usage(err)
+	if err := renameio.WriteFile(filepath.Join(f.dir, results.PlanFile), b, 0o644); err != nil {
+		return usage(err)
 	}
-	return f, nil
+	return nil
 }
 
 // holdFolder takes a run folder that is there for this process, as it is, and reads its plan; nil if

@@ -21,9 +21,14 @@ type signals struct {
 	first os.Signal
 }
 
-var errInterruptedTwice = errors.New("interrupted twice")
+var (
+	errInterruptedTwice = errors.New("interrupted twice")
+	errTerminated       = errors.New("terminated")
+)
 
-func watchSignals(parent context.Context, show *progress) *signals {
+// watchSignals handles signals until stop. inPod: a SIGTERM stops now, for whoever evicts a pod waits
+// seconds, and another pod takes the run up.
+func watchSignals(parent context.Context, show *progress, inPod bool) *signals {
 	ctx, cancel := context.WithCancelCause(parent)
 	s := &signals{ctx: ctx, drain: make(chan struct{})}
 	ch := make(chan os.Signal, 4)
@@ -40,7 +45,9 @@ func watchSignals(parent context.Context, show *progress) *signals {
 					s.first = sig
 				}
 				s.mu.Unlock()
-				if n == 1 {
+				if inPod && sig == syscall.SIGTERM {
+					cancel(errTerminated)
+				} else if n == 1 {
 					show.say("interrupted: finishing the trials that run, then releasing; interrupt again to stop now")
 					close(s.drain)
 				} else {

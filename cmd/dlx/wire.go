@@ -14,6 +14,7 @@ import (
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/all"
+	"dlx.dev/dlx/backends/kubernetes"
 	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/executor"
 	"dlx.dev/dlx/results/parse"
@@ -24,10 +25,16 @@ type opened struct {
 	byCloud map[string]*backends.Backend
 }
 
-// openBackends opens the backend of each cloud of the plan.
-func openBackends(ctx context.Context, p *plan.Plan, f *folder) (*opened, error) {
+// openBackends opens the backend of each cloud of the plan. Inside a cluster, that is the cloud.
+func openBackends(ctx context.Context, p *plan.Plan, f *folder, inside bool) (*opened, error) {
 	o := &opened{byCloud: map[string]*backends.Backend{}}
 	for _, c := range p.Clouds {
+		if inside {
+			var err error
+			if c.Config, err = kubernetes.Inside(); err != nil {
+				return nil, fmt.Errorf("cloud %s: %w", c.Name, err)
+			}
+		}
 		b, err := openCloud(ctx, c, f.secret, stateOf(f.dir, c.Name))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("cloud %s: %w", c.Name, err), o.close(ctx))
