@@ -260,6 +260,7 @@ func TestMetalServerCloud(t *testing.T) {
 		name  string
 		check func(*testing.T, *realCloud, *metalBed)
 	}{
+		{"two on one host are refused", metalServersApart},
 		{"one too many is no capacity, in the cloud's words", tooManyMetalServers},
 		{"a deployment that fails is made on another node", metalServerHeals},
 		{"its processes run, and a new process finds it", metalServerLife},
@@ -276,9 +277,12 @@ func TestMetalServerCloud(t *testing.T) {
 	}
 }
 
-func metalServerLife(t *testing.T, _ *realCloud, b *metalBed) {
-	r := b.request("f", 2, b.Spec, backends.AnyHosts) // for Nova, all its nodes are one host
-	first := b.patiently(t, r)
+func metalServerLife(t *testing.T, w *realCloud, b *metalBed) {
+	r := b.request("f", 2, b.Spec, backends.DifferentHosts) // to Nova, all its nodes are one host
+	first := b.patiently(t, w, r)
+	if first[0].Host == first[1].Host {
+		t.Errorf("two nodes are one host: %s", first[0].Host)
+	}
 	b.Backend = b.Reopen()
 	again, err := b.Backend.Provision(t.Context(), r)
 	if err != nil {
@@ -292,6 +296,11 @@ func metalServerLife(t *testing.T, _ *realCloud, b *metalBed) {
 	}
 }
 
+func metalServersApart(t *testing.T, _ *realCloud, b *metalBed) {
+	_, err := b.Backend.Provision(t.Context(), b.request("f", 2, b.Spec, backends.SameHost))
+	refused(t, err, backends.Config, "machine m0 is bare metal, a host of its own")
+}
+
 func tooManyMetalServers(t *testing.T, _ *realCloud, b *metalBed) {
 	_, err := b.Backend.Provision(t.Context(), b.request("f", b.nodes+1, b.Spec, backends.AnyHosts))
 	refused(t, err, backends.Capacity, "No valid host was found.")
@@ -301,22 +310,40 @@ func metalServerHeals(t *testing.T, w *realCloud, b *metalBed) {
 	if w.Faults == "" {
 		backendtest.Skip(t, "openstack/ironic", "deployments do not fail on request")
 	}
-	w.fault("m0", "the bolt fell out of the rack")
-	b.runs(t, b.patiently(t, b.request("f", 1, b.Spec, backends.AnyHosts))[0])
+	w.fault("ironic", "m0", "the bolt fell out of the rack")
+	b.runs(t, b.patiently(t, w, b.request("f", 1, b.Spec, backends.AnyHosts))[0])
 }
 
-// patiently provisions as the executor would: where there was no room, there is when Nova has seen that
-// nodes are cleaned.
-func (b *metalBed) patiently(t *testing.T, r backends.FleetRequest) []backends.Machine {
+// patiently provisions as the executor would, when Nova has seen that enough nodes are clean: it takes them for
+// free a while after Ironic does, and what is asked for too early takes nodes only to give them back.
+func (b *metalBed) patiently(t *testing.T, w *realCloud, r backends.FleetRequest) []backends.Machine {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(3 * time.Second) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
+		if w.admin != nil && len(w.freeMetal()) < len(r.Machines) && time.Now().Before(end) {
+			continue
+		}
 		ms, err := b.Backend.Provision(t.Context(), r)
 		if err == nil {
 			return ms
 		}
-		if backends.ClassOf(err) != backends.Capacity || time.Now().After(end) {
+		if !backends.ClassOf(err).Temporary() || time.Now().After(end) {
 			t.Fatal(err)
 		}
 		b.release(t)
 	}
+}
+
+// freeMetal asks Placement for the nodes that Nova takes for free.
+func (w *realCloud) freeMetal() []struct{} {
+	w.t.Helper()
+	placement, err := gopherstack.NewPlacementV1(w.admin.ProviderClient, w.params.Endpoint)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	placement.MoreHeaders = map[string]string{"OpenStack-API-Version": "placement 1.4"} // the first that knows the filter
+	var free struct {
+		Providers []struct{} `json:"resource_providers"`
+	}
+	askNova(w.t, placement, http.MethodGet, placement.ServiceURL("resource_providers")+"?resources=CUSTOM_BAREMETAL:1", nil, &free)
+	return free.Providers
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/spec/words"
 )
 
@@ -96,6 +97,9 @@ func (c *inspection) flavorFits(ctx context.Context, a *ask) (*flavorView, error
 		return f, err
 	}
 	c.gpus(a, "flavor", f, specs)
+	if n := &c.needs[a.need]; n.Hosts == backends.SameHost && len(n.Machines) > 1 && isMetal(specs) {
+		c.finding(a, "flavor", "%d machines of %s are to stand on one host, and flavor %q takes a whole node for each", len(n.Machines), n.Fleet, f.Name)
+	}
 	if n, _ := strconv.Atoi(specs["hw:numa_nodes"]); n > 1 && f.VCPUs%n != 0 && specs["hw:numa_cpus.0"] == "" {
 		c.finding(a, "flavor", "flavor %q shares %d CPUs out to %d NUMA nodes (hw:numa_nodes), which does not come out even: Nova refuses it", f.Name, f.VCPUs, n)
 	}
@@ -105,27 +109,31 @@ func (c *inspection) flavorFits(ctx context.Context, a *ask) (*flavorView, error
 	return f, nil
 }
 
-// extraSpecs reads those of a flavor; known is false where the cloud does not show them.
+// extraSpecs reads those of a flavor, once; known is false where the cloud does not show them.
 func (c *inspection) extraSpecs(ctx context.Context, f *flavorView) (specs map[string]string, known bool, err error) {
 	if s, ok := c.specs[f.ID]; ok {
 		return s, s != nil, nil
 	}
-	var out struct {
-		Specs map[string]string `json:"extra_specs"`
+	specs, known, err = c.cloud.extraSpecs(ctx, f.ID, f.Name)
+	if err == nil {
+		c.specs[f.ID] = specs
 	}
-	err = get(ctx, c.cloud.compute, nil, &out, "flavors", f.ID, "os-extra_specs")
-	err = c.cloud.fail(ctx, "show extra specs of flavor "+f.Name, err)
+	return specs, known, err
+}
+
+// extraSpecs reads those of a flavor; where the cloud does not show them, they are nil and not known.
+func (c *cloud) extraSpecs(ctx context.Context, id, name string) (specs map[string]string, known bool, err error) {
+	out := struct {
+		Specs map[string]string `json:"extra_specs"`
+	}{Specs: map[string]string{}}
+	err = get(ctx, c.compute, nil, &out, "flavors", id, "os-extra_specs")
+	err = c.fail(ctx, "show extra specs of flavor "+name, err)
 	switch {
 	case unreadable(err):
-		c.specs[f.ID] = nil
 		return nil, false, nil
 	case err != nil:
 		return nil, false, err
 	}
-	if out.Specs == nil {
-		out.Specs = map[string]string{}
-	}
-	c.specs[f.ID] = out.Specs
 	return out.Specs, true, nil
 }
 

@@ -109,7 +109,8 @@ func faultClass(message string) backends.Class {
 	switch {
 	case strings.Contains(message, "No valid host"), strings.Contains(message, "no available nodes match"), strings.Contains(message, "Insufficient compute resources"),
 		strings.Contains(message, "could not reserve any of"), strings.Contains(message, "nodes were filtered out during reservation"), // others were faster
-		strings.Contains(message, "group policy was violated"): // others asked for servers of the group at the same time
+		strings.Contains(message, "Exhausted all hosts available"), // each that would do was tried, and has reasons of its own, which are not told
+		strings.Contains(message, "group policy was violated"):     // others asked for servers of the group at the same time
 		return backends.Capacity
 	case strings.Contains(message, "Quota exceeded"), strings.Contains(message, "OverQuota"), strings.Contains(message, "Exceeded quota"):
 		return backends.Quota

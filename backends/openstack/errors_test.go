@@ -92,8 +92,9 @@ func TestFaultsHaveAClass(t *testing.T) {
 		"No valid host was found. There are not enough hosts available.":        backends.Capacity,
 		"Failed to process: no available nodes match the resource class probe.": backends.Capacity,
 		"Quota exceeded for ports": backends.Quota,
-		"Exceeded maximum number of retries. Exceeded max scheduling attempts 3 for x":                               backends.Infra,
-		"Exceeded max scheduling attempts 3 for x. Last exception: Anti-affinity instance group policy was violated": backends.Capacity,
+		"Exceeded maximum number of retries. Exceeded max scheduling attempts 3 for x":                                  backends.Infra,
+		"Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance x.": backends.Capacity,
+		"Exceeded max scheduling attempts 3 for x. Last exception: Anti-affinity instance group policy was violated":    backends.Capacity,
 		"": backends.Infra,
 	} {
 		if got := faultClass(text); got != want {

@@ -29,10 +29,22 @@ func ofOwner(name string, o backends.Owner) (fleet string, ok bool) {
 // policies of Nova, by what is asked for.
 var policies = map[backends.Hosts]string{backends.SameHost: "affinity", backends.DifferentHosts: "anti-affinity"}
 
-// checkHosts refuses what no OpenStack can do.
-func checkHosts(f *fleet) error {
-	if n := len(f.of("ironic")); f.Hosts == backends.SameHost && n > 0 && len(f.jobs) > 1 {
-		return backends.Errorf(backends.Config, "provision "+f.Owner.Fleet, "%d machines on one host are asked for, and a machine of ironic is a host of its own", len(f.jobs))
+// checkHosts finds the machines that are hosts of their own, and refuses what no OpenStack can do.
+func (o *provider) checkHosts(ctx context.Context, f *fleet) error {
+	if f.Hosts == backends.AnyHosts || len(f.jobs) < 2 {
+		return nil
+	}
+	for _, j := range f.jobs {
+		if j.spec.Service == "nova" {
+			s, _, err := o.cloud.extraSpecs(ctx, j.flavor, j.spec.Flavor)
+			if err != nil {
+				return err
+			}
+			j.metal = isMetal(s)
+		}
+		if f.Hosts == backends.SameHost && (j.metal || j.spec.Service == "ironic") {
+			return backends.Errorf(backends.Config, "provision "+f.Owner.Fleet, "%d machines on one host are asked for, and machine %s is bare metal, a host of its own", len(f.jobs), j.machine)
+		}
 	}
 	return nil
 }
@@ -56,7 +68,8 @@ func (o *provider) groups(ctx context.Context, owner backends.Owner) ([]servergr
 // unless it is there; nil where any host will do.
 func (o *provider) hint(ctx context.Context, f *fleet) (servers.SchedulerHintOptsBuilder, error) {
 	policy := policies[f.Hosts]
-	if policy == "" || len(f.of("nova")) < 2 {
+	placed := slices.DeleteFunc(f.of("nova"), func(j *job) bool { return j.metal })
+	if policy == "" || len(placed) < 2 {
 		return nil, nil
 	}
 	there, err := o.groups(ctx, f.Owner)

@@ -34,9 +34,10 @@ type serverView struct {
 		Message string `json:"message"`
 	} `json:"fault"`
 	Flavor struct {
-		Name  string `json:"original_name"`
-		VCPUs int    `json:"vcpus"`
-		RAM   int    `json:"ram"`
+		Name  string            `json:"original_name"`
+		VCPUs int               `json:"vcpus"`
+		RAM   int               `json:"ram"`
+		Specs map[string]string `json:"extra_specs"`
 	} `json:"flavor"`
 }
 
@@ -69,6 +70,15 @@ func (v *serverView) address() string {
 		}
 	}
 	return best.Addr
+}
+
+// host tells the host of a server from others. To Nova, all nodes of an Ironic are one: that of the
+// nova-compute which they are behind.
+func (v *serverView) host() string {
+	if isMetal(v.Flavor.Specs) {
+		return v.ID
+	}
+	return v.HostID
 }
 
 // list asks for servers by a query, page after page: what is on another page is not gone.
@@ -175,6 +185,10 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 			if gstop.Err() != nil {
 				return context.Cause(gstop)
 			}
+			hint := hint
+			if j.metal {
+				hint = nil
+			}
 			err := o.makeServer(ctx, f, j, hint)
 			if err == nil && hint != nil {
 				err = o.placed(gstop, j)
@@ -254,7 +268,7 @@ func (o *provider) awaitServers(ctx context.Context, f *fleet, up func(*job)) er
 			case v.Task == "deleting":
 				return false, backends.Errorf(backends.Infra, "server "+j.name, "somebody deletes it")
 			case v.Status == "ACTIVE":
-				j.address, j.where = v.address(), v.HostID
+				j.address, j.where = v.address(), v.host()
 				if j.address == "" {
 					return false, backends.Errorf(backends.Infra, "server "+j.name, "it is up and has no address")
 				}

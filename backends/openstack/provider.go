@@ -99,6 +99,7 @@ type job struct {
 	flavor  string // IDs
 	image   string
 	network string
+	metal   bool // a server that is a host of its own; known where that counts
 	login   *key
 	host    *key
 	via     *backends.SSH
@@ -259,7 +260,7 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 	if err := o.prepareCluster(ctx, f); err != nil {
 		return nil, err
 	}
-	return f, checkHosts(f)
+	return f, o.checkHosts(ctx, f)
 }
 
 // make asks for what is not there yet. It goes on with requests that are under way when stop
