@@ -1,22 +1,12 @@
 package backendtest_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
-
-	"github.com/gophercloud/gophercloud/v2"
-	"golang.org/x/crypto/ssh"
 )
 
 // meddler stands before real services and does what they would not do on request.
@@ -100,94 +90,4 @@ func (m *meddler) refusal(r *http.Request) *http.Response {
 	}
 	return &http.Response{StatusCode: m.status, Status: strconv.Itoa(m.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}
-}
-
-// doors stand where fake servers would listen for SSH. Each has the keys that the server's user
-// data gave it, as Nova tells an administrator.
-type doors struct {
-	t       *testing.T
-	compute *gophercloud.ServiceClient
-}
-
-func (d *doors) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	cfg, err := d.keys(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		defer l.Close()
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		_, channels, requests, err := ssh.NewServerConn(c, cfg)
-		if err != nil {
-			return
-		}
-		go ssh.DiscardRequests(requests)
-		for ch := range channels {
-			_ = ch.Reject(ssh.Prohibited, "a fake server runs nothing")
-		}
-	}()
-	return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
-}
-
-// keys reads what cloud-init would of the server with an address.
-func (d *doors) keys(ctx context.Context, addr string) (*ssh.ServerConfig, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	var found struct {
-		Servers []struct {
-			Data      string `json:"OS-EXT-SRV-ATTR:user_data"`
-			Addresses map[string][]struct {
-				Addr string `json:"addr"`
-			} `json:"addresses"`
-		} `json:"servers"`
-	}
-	at := d.compute.ServiceURL("servers", "detail") + "?" + url.Values{"all_tenants": {"1"}, "ip": {host}}.Encode()
-	if _, err := d.compute.Get(ctx, at, &found, nil); err != nil {
-		return nil, err
-	}
-	text := ""
-	for _, s := range found.Servers { // the filter takes parts of addresses, and no expressions
-		for _, network := range s.Addresses {
-			for _, a := range network {
-				if a.Addr == host {
-					text = s.Data
-				}
-			}
-		}
-	}
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, err
-	}
-	var said struct {
-		Keys       map[string]string `json:"ssh_keys"`
-		Authorized []string          `json:"ssh_authorized_keys"`
-	}
-	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("#cloud-config\n")), &said); err != nil {
-		return nil, err
-	}
-	proof, err := ssh.ParsePrivateKey([]byte(said.Keys["ed25519_private"]))
-	if err != nil {
-		return nil, err
-	}
-	cfg := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		for _, a := range said.Authorized {
-			if k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(a)); err == nil && bytes.Equal(k.Marshal(), key.Marshal()) {
-				return &ssh.Permissions{}, nil
-			}
-		}
-		return nil, errors.New("another key")
-	}}
-	cfg.AddHostKey(proof)
-	return cfg, nil
 }

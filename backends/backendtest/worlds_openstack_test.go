@@ -29,8 +29,8 @@ import (
 // A real cloud is the one that OS_CLOUD names, with what DLX_TEST_OPENSTACK says of it.
 // testdata/lab/openstack makes such a cloud.
 type realConfig struct {
-	Machine    json.RawMessage `json:"machine"`    // spec of a server; it need not be one that can be logged into
-	Guest      json.RawMessage `json:"guest"`      // spec of a server that can; absent: there is none
+	Machine    json.RawMessage `json:"machine"`    // spec of a server
+	Guest      json.RawMessage `json:"guest"`      // spec of a server that is a virtual machine; absent: there is none
 	Admin      string          `json:"admin"`      // name in clouds.yaml of a login that may set quotas; empty: there is none
 	Hosts      int             `json:"hosts"`      // so many stand ready for Machine
 	Large      string          `json:"large"`      // a flavor of which no two fit a host
@@ -50,18 +50,10 @@ const (
 	inOrder      = "servers that are in order do not do so on request"
 )
 
-// Fake servers cannot be logged into: what stands behind their addresses is a door that proves
-// itself with the host key which Nova was given as user data, and starts nothing.
+// Servers of the lab's fake hosts are this computer itself, as SSH servers with namespaces of their own.
 func TestOpenStackCloud(t *testing.T) {
 	t.Parallel()
-	const nothing = "servers of Nova's fake driver run nothing"
-	w := backendtest.World{
-		Name: "openstack/cloud", New: func(t *testing.T) *backendtest.Bed { return openReal(t).bed() },
-		Without: map[backendtest.Need]string{
-			backendtest.Processes: nothing, backendtest.Programs: nothing, backendtest.Peers: nothing,
-			backendtest.Connections: nothing,
-		},
-	}
+	w := backendtest.World{Name: "openstack/cloud", New: func(t *testing.T) *backendtest.Bed { return openReal(t).bed() }}
 	w.Skip = noReal()
 	backendtest.Run(t, w)
 }
@@ -205,13 +197,9 @@ func (w *realCloud) open() *backends.Backend {
 	return b
 }
 
-// bed is the cloud with servers that nobody logs into.
+// bed is the cloud with servers.
 func (w *realCloud) bed() *backendtest.Bed {
-	w.t.Helper()
-	if w.admin != nil {
-		w.params.Dial = (&doors{t: w.t, compute: w.admin}).dial
-	}
-	b := w.common("server", w.Machine)
+	b := w.alive("server", w.Machine)
 	b.Hosts = w.Hosts
 	if w.admin != nil {
 		b.Quota = func(n int) { w.quota("instances", n) }
@@ -222,7 +210,7 @@ func (w *realCloud) bed() *backendtest.Bed {
 	return b
 }
 
-// guests is the cloud with servers that are machines.
+// guests is the cloud with servers that are virtual machines.
 func (w *realCloud) guests() *backendtest.Bed {
 	w.params.Reach = 0 // emulated, and many at once: minutes
 	b := w.alive("server", w.Guest)
@@ -295,7 +283,7 @@ func (w *realCloud) quota(name string, n int) {
 func (w *realCloud) fail(machine, reason string) {
 	w.t.Helper()
 	if !strings.HasPrefix(reason, "No valid host") {
-		w.fault(machine, reason)
+		w.fault("nova", machine, reason)
 		return
 	}
 	set := func(host, action string) {
@@ -307,10 +295,10 @@ func (w *realCloud) fail(machine, reason string) {
 	}
 }
 
-// fault has the lab's drivers fail the next boot of a machine.
-func (w *realCloud) fault(machine, reason string) {
+// fault has the lab's driver of a service fail the next boot of a machine.
+func (w *realCloud) fault(service, machine, reason string) {
 	w.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.Faults, "*-"+machine), []byte(reason), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.Faults, service, "*-"+machine), []byte(reason), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -320,7 +308,7 @@ func (w *realCloud) fault(machine, reason string) {
 func (w *realCloud) failNode(machine, reason string) {
 	w.t.Helper()
 	if !strings.HasPrefix(reason, "No valid host") {
-		w.fault(machine, reason)
+		w.fault("ironic", machine, reason)
 		return
 	}
 	metal := metalOf(w.t, w.compute, w.params.Endpoint) // whose nodes they are

@@ -16,6 +16,8 @@ Y
 {
   echo "clouds:"
   cloud lab lab lab
+  cloud lab-vm vm vm
+  cloud lab-guests guests guests
   cloud lab-admin admin admin
   cloud lab-other other other
   cloud lab-reader reader lab
@@ -26,7 +28,7 @@ if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-gues
 if with magnum; then more+=', "template": "lab-kube"'; fi
 if with ironic; then
   more+=', "metal": {"service": "ironic", "resourceClass": "metal", "image": "lab-image", "user": "root"}, "nodes": '$LAB_NODES
-  more+=', "metalServer": {"flavor": "lab.metal", "image": "lab-image", "network": "lab-net", "user": "root"}, "metalNodes": 4'
+  more+=', "metalServer": {"flavor": "lab.metal", "image": "lab-image", "network": "lab-net", "zone": "metal", "user": "root"}, "metalNodes": 4'
 fi
 cat >"$LAB_DIR/env" <<E
 export LAB_STARTED='$LAB_TIERS' # tiers

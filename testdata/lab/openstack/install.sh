@@ -4,10 +4,10 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
 packages=(keystone glance-api placement-api nova-api nova-conductor nova-scheduler nova-compute neutron-server
-  mariadb-server rabbitmq-server memcached python3-openstackclient uwsgi-core uwsgi-plugin-python3 iproute2)
-if with ironic; then packages+=(genisoimage ironic-api ironic-conductor openssh-server); fi
+  mariadb-server rabbitmq-server memcached openssh-server python3-openstackclient uwsgi-core uwsgi-plugin-python3 iproute2)
+if with ironic; then packages+=(genisoimage ironic-api ironic-conductor); fi
 if with magnum; then packages+=(magnum-api magnum-conductor); fi
-if with guests; then packages+=(busybox-static cpio genisoimage libvirt-daemon-system openssh-server qemu-system-x86 qemu-utils); fi
+if with guests; then packages+=(busybox-static cpio genisoimage libvirt-daemon-system qemu-system-x86 qemu-utils); fi
 need_kernel() { with guests && ! compgen -G "$LAB_DIR/debs/kernel/*.deb" >/dev/null; }
 if dpkg -s "${packages[@]}" >/dev/null 2>&1 && ! need_kernel; then say "installed already"; exit 0; fi
 # No package may start its service; where nothing forbids that yet, we do, for the time of the install.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts or ends a deployed node of Ironic: this computer itself, as an SSH server whose processes, home
-# and host name are the node's own. Called by py/lab_ironic.py, inside the lab's network namespace.
-#   node.sh start NODE ADDRESS HOSTNAME | stop NODE
+# Starts or ends a machine that is this computer itself: an SSH server whose processes, home and host name
+# are the machine's own. Called by py/lab_machine.py, inside the lab's network namespace.
+#   node.sh start MACHINE ADDRESS HOSTNAME | stop MACHINE
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 home="$DATA/nodes/$2"
 case $1 in

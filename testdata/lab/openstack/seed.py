@@ -37,12 +37,14 @@ def identity():
         if name not in roles:
             roles[name] = i.create_role(name=name)
     have = {p.name: p for p in i.projects()}
-    for name in ('service', 'lab', 'other'):
+    for name in ('service', 'lab', 'vm', 'guests', 'other'):
         if name not in have:
             have[name] = i.create_project(name=name, domain_id='default')
     users = {u.name: u for u in i.users()}
     for name, pw, project, rr in (('lab-service', PASSWORD, 'service', ('admin', 'service')),
                                   ('lab', PASSWORD, 'lab', ('member', 'reader')),
+                                  ('vm', PASSWORD, 'vm', ('member', 'reader')),
+                                  ('guests', PASSWORD, 'guests', ('member', 'reader')),
                                   ('other', PASSWORD, 'other', ('member', 'reader')),
                                   ('reader', PASSWORD, 'lab', ('reader',))):
         u = users.get(name) or i.create_user(name=name, password=pw, domain_id='default', default_project_id=have[project].id)
@@ -75,7 +77,7 @@ def objects():
                        data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False)
     lab = c.identity.find_project('lab')
     if not c.network.find_network('lab-net', project_id=lab.id):
-        n = c.network.create_network(name='lab-net', project_id=lab.id)
+        n = c.network.create_network(name='lab-net', project_id=lab.id, is_shared=True)
         c.network.create_subnet(name='lab-subnet', network_id=n.id, project_id=lab.id, ip_version=4, cidr='10.66.0.0/16',
                                 enable_dhcp=False)
 
@@ -118,6 +120,7 @@ def ironic_objects():
         f = c.compute.create_flavor(name='lab.metal', vcpus=16, ram=65536, disk=400)
         c.compute.create_flavor_extra_specs(f, {'resources:CUSTOM_BAREMETAL': '1', 'resources:VCPU': '0',
                                                 'resources:MEMORY_MB': '0', 'resources:DISK_GB': '0'})
+    zone('metal', 'ironic1')
 
 
 def magnum():
@@ -168,15 +171,19 @@ def guests_objects():
         c.compute.create_flavor_extra_specs(f, {'hw_rng:allowed': 'True'})
     lab = c.identity.find_project('lab')
     if not c.network.find_network('lab-guests'):
-        n = c.network.create_network(name='lab-guests', project_id=lab.id, provider_network_type='flat', provider_physical_network='guests')
+        n = c.network.create_network(name='lab-guests', project_id=lab.id, is_shared=True, provider_network_type='flat', provider_physical_network='guests')
         c.network.create_subnet(name='lab-guests', network_id=n.id, project_id=lab.id, ip_version=4, enable_dhcp=False,
                                 cidr=os.environ.get('LAB_GUEST_NET', '10.77.0.0/24'), gateway_ip=os.environ.get('LAB_GUEST_GW', '10.77.0.1'))
-    # Real machines have a zone of their own; a request that names no zone goes to the fake hosts.
-    agg = c.compute.find_aggregate('guests') or c.compute.create_aggregate(name='guests', availability_zone='guests')
+    zone('guests', 'qemu1')
+
+
+def zone(name, host):
+    """Real machines have zones of their own; a request that names no zone goes to the fake hosts."""
+    agg = c.compute.find_aggregate(name) or c.compute.create_aggregate(name=name, availability_zone=name)
 
     def add():
-        if 'qemu1' not in (c.compute.get_aggregate(agg).hosts or []):
-            c.compute.add_host_to_aggregate(agg, 'qemu1')
+        if host not in (c.compute.get_aggregate(agg).hosts or []):
+            c.compute.add_host_to_aggregate(agg, host)
     retry(add)
 
 

@@ -8,7 +8,7 @@ A=$LAB_ADDR
 hosts=()
 for ((i = 1; i <= LAB_FAKE_HOSTS; i++)); do hosts+=("host$i"); done
 computes=("${hosts[@]}")   # tiers add theirs
-mkdir -p "$ETC" "$LOG" "$RUN" "$DATA" "$LAB_FAULTS"
+mkdir -p "$ETC" "$LOG" "$RUN" "$DATA" "$LAB_FAULTS/nova" "$LAB_FAULTS/ironic"
 source "$HERE/conf.sh"
 source "$HERE/env.sh"
 say "configured"

@@ -2,6 +2,7 @@
 # Runs every check of the lab's tiers that runs, in its network namespace: a skip is a failure. The test
 # programs are built before: the namespace has no way out.
 #   ./test.sh [vm] [ironic] [magnum] [guests]      those tiers only; else all that were started
+# The tiers are tested at the same time, each in a project of its own; what is Ironic's and Magnum's is in one.
 path=$PATH go=$(command -v "${GO:-go}")   # the user's, not Debian's
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 PATH="$(dirname "$go"):$path"
@@ -9,10 +10,12 @@ PATH="$(dirname "$go"):$path"
 source "$LAB_DIR/env"
 root=$(realpath "$HERE/../../..") built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
-tiers="${*:-$LAB_STARTED}"
+LAB_TIERS="${*:-$LAB_STARTED}"
+for t in $LAB_TIERS; do
+  case $t in vm | ironic | magnum | guests) ;; *) echo "test.sh: unknown tier \"$t\" (known: guests ironic magnum vm)" >&2; exit 2 ;; esac
+done
 for p in backends/backendtest cmd/dlx; do (cd "$root/$p" && "$go" test -c -o "$built/${p//\//-}" .); done
 
-failed=0
 # check NAME FOLDER PATTERN: runs the tests of a folder that fit, and says how long they took.
 check() {
   local name=$1 folder=$2 began=$SECONDS result=ok
@@ -23,24 +26,31 @@ check() {
   if [[ $result != ok ]]; then grep -E '^ *--- (FAIL|SKIP)|^ +[a-z_]+\.go:[0-9]+' "$LOG/test-$name.log" | cut -c1-300 | tail -40; fi
 }
 export DLX_TEST_REQUIRE=openstack/cloud,openstack/ironic,openstack/magnum,openstack/guests
-for t in $tiers; do
-  case $t in
-  vm)
-    check nova backends/backendtest '^(TestNovaCloud|TestLoginsCloud|TestRevokedTokenCloud)$'
-    check faults backends/backendtest '^TestFaultsCloud$/^nova$'
-    check cloud backends/backendtest '^TestOpenStackCloud$'
-    ;;
-  ironic)
+lanes=()
+lane() { # PROJECT CHECKS: runs a function of checks in the background
+  (failed=0 OS_CLOUD=$1; "$2"; exit $failed) &
+  lanes+=($!)
+}
+vm() {
+  check nova backends/backendtest '^(TestNovaCloud|TestLoginsCloud|TestRevokedTokenCloud)$'
+  check faults backends/backendtest '^TestFaultsCloud$/^nova$'
+  check cloud backends/backendtest '^TestOpenStackCloud$'
+}
+lab() {
+  if with ironic; then
     check metal backends/backendtest '^(TestMetalCloud|TestMetalServerCloud)$'
     check badmetal backends/backendtest '^TestFaultsCloud$/^ironic$'
     check ironic backends/backendtest '^TestOpenStackIronic$'
-    ;;
-  magnum) check magnum backends/backendtest '^TestMagnumCloud$' ;;
-  guests)
-    check study cmd/dlx '^TestAStudyOnGuests$'
-    check guests backends/backendtest '^TestOpenStackGuests$'
-    ;;
-  *) echo "test.sh: unknown tier \"$t\" (known: guests ironic magnum vm)" >&2; exit 2 ;;
-  esac
-done
+  fi
+  if with magnum; then check magnum backends/backendtest '^TestMagnumCloud$'; fi
+}
+guests() {
+  check study cmd/dlx '^TestAStudyOnGuests$'
+  check guests backends/backendtest '^TestOpenStackGuests$'
+}
+if with vm; then lane lab-vm vm; fi
+if with ironic || with magnum; then lane lab lab; fi
+if with guests; then lane lab-guests guests; fi
+failed=0
+for l in "${lanes[@]}"; do wait "$l" || failed=1; done
 exit $failed

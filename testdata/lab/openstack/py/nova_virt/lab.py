@@ -1,13 +1,11 @@
-"""Nova's fake compute driver, which boots nothing, with failures on request.
+"""Nova's fake compute driver, with failures on request (lab_machine.failure).
 
-A file in the folder LAB_FAULTS is a failure: its name is a pattern of server names, its content the
-reason. The next server that fits fails to be built, and the file goes.
-User data is echoed in the console log.
+A server whose user data brings an SSH host key is this computer itself (lab_machine); any other is a record and runs
+nothing. User data is echoed in the console log.
 """
 import base64
-import fnmatch
-import os
 
+import lab_machine
 from nova import exception
 from nova.virt import fake
 
@@ -17,17 +15,22 @@ class LabDriver(fake.FakeDriver):
     memory_mb = 262144
     local_gb = 4096
 
-    def spawn(self, context, instance, *args, **kwargs):
-        folder = os.environ['LAB_FAULTS']
-        for name in sorted(os.listdir(folder)):
-            if fnmatch.fnmatch(instance.display_name, name):
-                path = os.path.join(folder, name)
-                with open(path) as f:
-                    reason = f.read()
-                os.unlink(path)
-                raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
-        return super().spawn(context, instance, *args, **kwargs)
+    def spawn(self, context, instance, image_meta, injected_files, admin_password, allocations, network_info=None, **kwargs):
+        reason = lab_machine.failure('nova', instance.display_name)
+        if reason is not None:
+            raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
+        super().spawn(context, instance, image_meta, injected_files, admin_password, allocations, network_info=network_info, **kwargs)
+        addresses = [ip['address'] for vif in network_info or [] for ip in vif.fixed_ips()]
+        if addresses:
+            lab_machine.start(instance.uuid, addresses[0], user_data(instance), instance.display_name)
+
+    def destroy(self, context, instance, *args, **kwargs):
+        lab_machine.stop(instance.uuid)
+        return super().destroy(context, instance, *args, **kwargs)
 
     def get_console_output(self, context, instance):
-        data = base64.b64decode(instance.user_data or '').decode(errors='replace')
-        return ('lab: %s on %s\nuser data: %s\n' % (instance.display_name, self._host, data)).encode()
+        return ('lab: %s on %s\nuser data: %s\n' % (instance.display_name, self._host, user_data(instance))).encode()
+
+
+def user_data(instance):
+    return base64.b64decode(instance.user_data or '').decode(errors='replace')
