@@ -5,11 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"dlx.dev/dlx/backends/sandbox"
 	"dlx.dev/dlx/executor/journal"
@@ -189,5 +195,80 @@ func nothingRuns(t *testing.T, dir string) {
 		if b, err := os.ReadFile(e); err == nil && strings.Contains(string(b), "HOME="+dir) {
 			t.Errorf("still running: %s", e)
 		}
+	}
+}
+
+// killing is a run on a real cloud that is killed.
+type killing struct {
+	bin     string
+	args    []string // without the run folder
+	trials  int
+	seconds int             // moments are within so many of a start
+	objects func() []string // all that the cloud holds
+}
+
+// survivesKills kills dlx at random moments of runs, as many as DLX_TEST_KILLS says (3 if it says nothing).
+// After each the same command goes on, in half of the cases after "dlx gc". In the end every trial counts, none
+// twice, and the cloud holds what it held before.
+func survivesKills(t *testing.T, k killing) {
+	t.Helper()
+	kills := 3
+	if n, err := strconv.Atoi(os.Getenv("DLX_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	before := k.objects()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("moments from seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 0))
+	for run, left := 0, kills; left > 0 || run == 0; run++ {
+		dir := filepath.Join(t.TempDir(), "run")
+		args := append(slices.Clone(k.args), "--dir", dir)
+		for left > 0 && killedAt(t, exec.CommandContext(t.Context(), k.bin, args...), time.Duration(dice.IntN(1000*k.seconds))*time.Millisecond) {
+			left--
+			if _, err := os.Stat(filepath.Join(dir, "plan.json")); err != nil || dice.IntN(2) == 0 {
+				continue // a folder without a plan is no run yet
+			}
+			if out, err := exec.CommandContext(t.Context(), k.bin, "gc", dir).CombinedOutput(); err != nil {
+				t.Fatalf("run %d: gc: %v\n%s", run, err, out)
+			}
+			sameObjects(t, before, k.objects())
+		}
+		out, err := exec.CommandContext(t.Context(), k.bin, args...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), fmt.Sprintf("%d trials: %[1]d done", k.trials)) {
+			t.Fatalf("run %d: %v\n%s", run, err, out)
+		}
+		observedOnce(t, filepath.Join(dir, "journal.jsonl"), k.trials)
+		sameObjects(t, before, k.objects())
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+}
+
+// killedAt starts a command and kills it when it has run so long; false: it ended before.
+func killedAt(t *testing.T, cmd *exec.Cmd, moment time.Duration) bool {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-ended:
+		return false
+	case <-time.After(moment):
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		return true
+	}
+}
+
+// sameObjects compares what a cloud held before with what it holds.
+func sameObjects(t *testing.T, before, after []string) {
+	t.Helper()
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the cloud has changed (-before +after):\n%s", diff)
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -120,49 +118,13 @@ study: dlx.#Study & {
 }
 `
 
-// TestARunSurvivesKillsOnACluster kills dlx at random moments of runs on a cluster, as many as
-// DLX_TEST_KILLS says (3 if it says nothing), and lets the same command go on. In the end every
-// trial counts, none twice, and the cluster holds what it held before.
+// TestARunSurvivesKillsOnACluster kills dlx at random moments of runs on a cluster, see [survivesKills].
 func TestARunSurvivesKillsOnACluster(t *testing.T) {
 	testbed, cfg := labCluster(t)
-	kills := 3
-	if n, err := strconv.Atoi(os.Getenv("DLX_TEST_KILLS")); err == nil {
-		kills = n
-	}
-	before := clusterObjects(t, cfg)
-	study := writeStudy(t, killStudyOnCluster)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("moments from seed %d", seed)
-	moments := rand.New(rand.NewPCG(seed, 0))
-	bin, left := staticDlx(t), 0
-	for run := 0; left < kills || run == 0; run++ {
-		dir := filepath.Join(t.TempDir(), "run")
-		args := []string{"run", study, "--testbed", testbed, "--progress", "plain", "--dir", dir}
-		for ; left < kills; left++ {
-			cmd := exec.CommandContext(t.Context(), bin, args...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan error, 1)
-			go func() { ended <- cmd.Wait() }()
-			select {
-			case <-ended: // it was quicker: the next kills are of another run
-			case <-time.After(time.Duration(moments.IntN(20_000)) * time.Millisecond):
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-				<-ended
-				continue
-			}
-			break
-		}
-		out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "6 trials: 6 done") {
-			t.Fatalf("run %d: %v\n%s", run, err, out)
-		}
-		observedOnce(t, filepath.Join(dir, "journal.jsonl"), 6)
-		sameObjects(t, before, clusterObjects(t, cfg))
-	}
+	survivesKills(t, killing{
+		bin: staticDlx(t), args: []string{"run", writeStudy(t, killStudyOnCluster), "--testbed", testbed, "--progress", "plain"},
+		trials: 6, seconds: 20, objects: func() []string { return clusterObjects(t, cfg) },
+	})
 }
 
 // TestARunOutlastsRestartsOnACluster kills the API server twice and a kubelet once while trials
@@ -256,13 +218,4 @@ func clusterObjects(t *testing.T, cfg *rest.Config) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-func sameObjects(t *testing.T, before, after []string) {
-	t.Helper()
-	for _, o := range after {
-		if !slices.Contains(before, o) {
-			t.Errorf("left on the cluster: %s", o)
-		}
-	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/backendtest"
@@ -46,7 +52,7 @@ study: dlx.#Study & {
 // TestAStudyOnGuests runs a study on virtual machines of a real cloud: alone, and on two that find each
 // other. Every number comes from inside of them, and the workbook says what they are.
 func TestAStudyOnGuests(t *testing.T) {
-	testbed := guestTestbed(t)
+	testbed := cloudTestbed(t, "guest", 3)
 	dir := filepath.Join(t.TempDir(), "run")
 	if keep := os.Getenv("DLX_TEST_KEEP"); keep != "" {
 		dir = keep // to look at afterwards
@@ -66,21 +72,13 @@ func TestAStudyOnGuests(t *testing.T) {
 	}
 }
 
-// guestTestbed writes a testbed of the cloud's guests.
-func guestTestbed(t *testing.T) string {
+// cloudWorlds are the worlds of the conformance suite that have the machines which DLX_TEST_OPENSTACK names.
+var cloudWorlds = map[string]string{"machine": "openstack/cloud", "guest": "openstack/guests", "metal": "openstack/ironic"}
+
+// cloudTestbed writes a testbed of the cloud's machines of a kind, of which so many may be in use, all by the
+// orchestration "vm".
+func cloudTestbed(t *testing.T, kind string, capacity int) string {
 	t.Helper()
-	var cloud struct {
-		Guest json.RawMessage `json:"guest"`
-	}
-	text := os.Getenv("DLX_TEST_OPENSTACK")
-	if text != "" {
-		if err := json.Unmarshal([]byte(text), &cloud); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if cloud.Guest == nil || os.Getenv("OS_CLOUD") == "" {
-		backendtest.Skip(t, "openstack/guests", `DLX_TEST_OPENSTACK names no "guest", or OS_CLOUD no cloud: see testdata/lab/openstack/README.md`)
-	}
 	testbed := filepath.Join(t.TempDir(), "lab.cue")
 	bed := fmt.Sprintf(`package lab
 
@@ -89,14 +87,29 @@ import "dlx.dev/dlx"
 testbed: dlx.#Testbed & {
 	name: "lab"
 	clouds: lab: {backend: "openstack", cloud: %q}
-	orchestrations: vm: {cloud: "lab", machine: %s, uses: guests: 1}
-	capacity: guests: 3
+	orchestrations: vm: {cloud: "lab", machine: %s, uses: machines: 1}
+	capacity: machines: %d
 }
-`, os.Getenv("OS_CLOUD"), cloud.Guest)
+`, os.Getenv("OS_CLOUD"), cloudSetting(t, kind, kind), capacity)
 	if err := os.WriteFile(testbed, []byte(bed), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return testbed
+}
+
+// cloudSetting gives what DLX_TEST_OPENSTACK says of a cloud that has machines of a kind.
+func cloudSetting(t *testing.T, kind, setting string) string {
+	t.Helper()
+	var cloud map[string]json.RawMessage
+	if text := os.Getenv("DLX_TEST_OPENSTACK"); text != "" {
+		if err := json.Unmarshal([]byte(text), &cloud); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cloud[kind] == nil || cloud[setting] == nil || os.Getenv("OS_CLOUD") == "" {
+		backendtest.Skip(t, cloudWorlds[kind], fmt.Sprintf("DLX_TEST_OPENSTACK names no %q or %q, or OS_CLOUD no cloud: see testdata/lab/openstack/README.md", kind, setting))
+	}
+	return string(cloud[setting])
 }
 
 // probedGuests demands that each process ran in a virtual machine that dlx made, and gives their host names.
@@ -152,4 +165,108 @@ func unzipped(t *testing.T, path string) string {
 		}
 	}
 	return out.String()
+}
+
+const killStudyOnCloud = `package tiny
+
+import "dlx.dev/dlx"
+
+study: dlx.#Study & {
+	name: "tiny"
+	axes: {n: [1, 2, 3], orchestration: ["vm"]}
+	repeats: 2
+	workload: dlx.#Command & {
+		program: ["sh", "-c", "sleep 1; echo rate {n}"]
+		patterns: throughput: "^rate (?P<v>[0-9]+)$"
+		roles: worker: count: 2
+	}
+	metrics: throughput: dlx.#Throughput
+}
+`
+
+// TestARunSurvivesKillsOnACloud kills dlx at random moments of runs on a cloud, see [survivesKills].
+func TestARunSurvivesKillsOnACloud(t *testing.T) {
+	for kind, seconds := range map[string]int{"machine": 25, "guest": 60, "metal": 30} {
+		t.Run(kind, func(t *testing.T) {
+			testbed := cloudTestbed(t, kind, 2)
+			survivesKills(t, killing{
+				bin: staticDlx(t), args: []string{"run", writeStudy(t, killStudyOnCloud), "--testbed", testbed, "--progress", "plain"},
+				trials: 6, seconds: seconds, objects: func() []string { return cloudObjects(t) },
+			})
+		})
+	}
+}
+
+// cloudObjects lists what dlx could leave on a cloud.
+func cloudObjects(t *testing.T) []string {
+	t.Helper()
+	login, _, endpoint := loginToCloud(t, os.Getenv("OS_CLOUD"))
+	var out []string
+	for _, service := range []struct {
+		of    func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
+		lists []string
+	}{
+		{openstack.NewComputeV2, []string{"servers", "os-keypairs", "os-server-groups"}},
+		{openstack.NewNetworkV2, []string{"networks", "subnets", "ports", "routers", "floatingips", "security-groups"}},
+		{openstack.NewBareMetalV1, []string{"allocations"}},
+		{openstack.NewContainerInfraV1, []string{"clusters"}},
+	} {
+		client, err := service.of(login, endpoint)
+		if missing := (*gophercloud.ErrEndpointNotFound)(nil); errors.As(err, &missing) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if client.Type == "baremetal" {
+			client.Microversion = "1.56" // the first that lists allocations of a project is 1.52
+		}
+		for _, path := range service.lists {
+			var body map[string]json.RawMessage
+			if _, err := client.Get(t.Context(), client.ServiceURL(path), &body, nil); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			out = append(out, listed(t, path, body)...)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// loginToCloud logs into a cloud of clouds.yaml, and tells the project.
+func loginToCloud(t *testing.T, name string) (_ *gophercloud.ProviderClient, project string, _ gophercloud.EndpointOpts) {
+	t.Helper()
+	auth, endpoint, _, err := clouds.Parse(clouds.WithCloudName(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login, err := openstack.AuthenticatedClient(t.Context(), auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(login.HTTPClient.CloseIdleConnections)
+	p, err := login.GetAuthResult().(tokens.CreateResult).ExtractProject()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return login, p.ID, endpoint
+}
+
+// listed gives the items of a list, whatever it is called.
+func listed(t *testing.T, path string, body map[string]json.RawMessage) []string {
+	t.Helper()
+	var out []string
+	for key, value := range body {
+		var items []map[string]any
+		if strings.HasSuffix(key, "_links") || json.Unmarshal(value, &items) != nil {
+			continue
+		}
+		for _, i := range items {
+			if inner, ok := i["keypair"].(map[string]any); ok {
+				i = inner
+			}
+			out = append(out, fmt.Sprintf("%s %v %v%v", path, i["name"], i["id"], i["uuid"]))
+		}
+	}
+	return out
 }
