@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
+	"net/url"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -188,76 +187,6 @@ func (w *kubeWorld) rest() *rest.Config {
 	return cfg
 }
 
-// A real cluster is named by variables:
-//
-//	DLX_TEST_KUBECONFIG  path of a kubeconfig whose login may do everything
-//	DLX_TEST_NAMESPACE   a namespace that is there; empty: each check makes its own, which takes longer
-//	DLX_TEST_POD         JSON of a machine's spec whose image has a POSIX shell; empty: busybox
-func TestKubernetesReal(t *testing.T) {
-	const order = "a server that is in order does not do so on request"
-	w := backendtest.World{Name: "kubernetes/real", New: realCluster, Without: map[backendtest.Need]string{
-		backendtest.BootFailures: order, backendtest.Refusals: order, backendtest.LostAnswers: order,
-		backendtest.HostKeys: "pods are not reached by SSH",
-	}}
-	if os.Getenv("DLX_TEST_KUBECONFIG") == "" {
-		w.Skip = "DLX_TEST_KUBECONFIG names no cluster"
-	}
-	backendtest.Run(t, w)
-}
-
-func realCluster(t *testing.T) *backendtest.Bed {
-	root, err := os.ReadFile(os.Getenv("DLX_TEST_KUBECONFIG"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	login, kubeconfig := newPluginLogin(t, root)
-	ns := os.Getenv("DLX_TEST_NAMESPACE")
-	spec := os.Getenv("DLX_TEST_POD")
-	if spec == "" {
-		spec = `{"image": "busybox"}`
-	}
-	var missing kubernetes.Pod
-	if err := json.Unmarshal([]byte(spec), &missing); err != nil {
-		t.Fatal(err)
-	}
-	missing.Image, missing.PullPolicy = "nosuch-image", "Never"
-	bad, err := json.Marshal(missing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wires := &wires{conns: map[net.Conn]bool{}}
-	open := func() *backends.Backend {
-		b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Dial: wires.dial, Mend: 10 * time.Second, Log: t.Logf})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
-				t.Error(err)
-			}
-		})
-		return b
-	}
-	return &backendtest.Bed{
-		Backend: open(), Spec: json.RawMessage(spec), Machine: "pod", Program: backendtest.Shell, Programs: true, Reopen: open, Drop: wires.drop,
-		Hosts: len(nodes(t, administrator(t, root))), Peers: true,
-		Bad: map[string]json.RawMessage{
-			"nosuch-image": bad,
-			"nosuch-field": json.RawMessage(strings.Replace(spec, `{`, `{"nosuch-field": 1, `, 1)),
-		},
-		Quota: func(n int) {
-			where := ns
-			if where == "" {
-				where = "dlx-r20180319"
-			}
-			limit(t, administrator(t, root), where, n)
-		},
-		Stranger: func(run string) func() { return squatter(t, administrator(t, root), run) },
-		Revoke:   login.revoke,
-		Secrets:  append(credentials(t, root), login.token),
-	}
-}
-
 // squatter makes a namespace with the name of a run's, and something in it.
 func squatter(t *testing.T, cfg *rest.Config, run string) (remove func()) {
 	t.Helper()
@@ -358,13 +287,13 @@ func netcat() bool {
 // cordon lets no node take another pod.
 func cordon(t *testing.T, cfg *rest.Config) {
 	t.Helper()
-	for _, n := range nodes(t, cfg) {
+	for _, n := range nodes(t, cfg, "") {
 		ask(t, cfg, http.MethodPatch, "/api/v1/nodes/"+n, types.MergePatchType, `{"spec": {"unschedulable": true}}`)
 	}
 }
 
-// nodes gives the names of all nodes.
-func nodes(t *testing.T, cfg *rest.Config) []string {
+// nodes gives the names of the nodes that a selector of labels picks; empty: all.
+func nodes(t *testing.T, cfg *rest.Config, selector string) []string {
 	t.Helper()
 	var list struct {
 		Items []struct {
@@ -373,7 +302,7 @@ func nodes(t *testing.T, cfg *rest.Config) []string {
 			} `json:"metadata"`
 		} `json:"items"`
 	}
-	text := ask(t, cfg, http.MethodGet, "/api/v1/nodes", "application/json", "")
+	text := ask(t, cfg, http.MethodGet, "/api/v1/nodes?labelSelector="+url.QueryEscape(selector), "application/json", "")
 	if err := json.NewDecoder(strings.NewReader(text[strings.IndexByte(text, '{'):])).Decode(&list); err != nil {
 		t.Fatal(err)
 	}
@@ -382,29 +311,4 @@ func nodes(t *testing.T, cfg *rest.Config) []string {
 		out = append(out, n.Metadata.Name)
 	}
 	return out
-}
-
-// wires are the connections to a server, so that they can be cut.
-type wires struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-}
-
-func (w *wires) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	if err == nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.conns[c] = true
-	}
-	return c, err
-}
-
-func (w *wires) drop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.conns {
-		_ = c.Close()
-	}
-	clear(w.conns)
 }

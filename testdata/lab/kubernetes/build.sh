@@ -14,5 +14,5 @@ done
 # Beside the old one, which may be running, and then in its place.
 CGO_ENABLED=0 nice -n 10 go build -trimpath -buildvcs=false -ldflags "$flags" -o "$bin/kube.new" .
 mv "$bin/kube.new" "$bin/kube"
-for d in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet coredns; do ln -sfn kube "$bin/$d"; done
+for d in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kwok coredns; do ln -sfn kube "$bin/$d"; done
 "$bin/kube" image -tag "$LAB_IMAGE" -busybox "$LAB_BUSYBOX" -o "$bin/image.tar"

@@ -6,8 +6,8 @@ lab=$(cd "$(dirname "$0")" && pwd)
 trap '"$lab/stop.sh" wipe' EXIT
 "$lab/start.sh"
 . "$lab/env.sh"
-export DLX_TEST_REQUIRE=kubernetes/real
+export DLX_TEST_REQUIRE=kubernetes/real,kubernetes/simulated
 cd "$lab/../../.."
 # Two packages at once: their tests wait for pods most of the time.
-go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestCluster|TestRole|TestEachVerbIsNeeded)$' ./backends/backendtest ./backends/kubernetes
+go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestKubernetesSimulated|TestCluster|TestRole|TestEachVerbIsNeeded)$' ./backends/backendtest ./backends/kubernetes
 go test -count=1 -timeout 20m -run 'OnACluster' ./cmd/dlx

@@ -22,6 +22,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
@@ -31,6 +32,10 @@ import (
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+	kwokconfig "sigs.k8s.io/kwok/pkg/config"
+	kwokcmd "sigs.k8s.io/kwok/pkg/kwok/cmd"
+	kwoklog "sigs.k8s.io/kwok/pkg/log"
+	"sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
 var programs = map[string]func() error{
@@ -40,6 +45,8 @@ var programs = map[string]func() error{
 	"kube-scheduler":          daemon(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 	"kubelet":                 daemon(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	"coredns":                 coredns,
+	"kwok":                    kwok,
+	"simulated":               simulated,
 	"pki":                     pki,
 	"image":                   image,
 }
@@ -66,6 +73,22 @@ func coredns() error {
 	}
 	server.Wait()
 	return nil
+}
+
+// kwok plays the life of simulated nodes and their pods, as kwok's own main does.
+func kwok() error {
+	flags := pflag.NewFlagSet("kwok", pflag.ContinueOnError)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.Usage = func() {}
+	ctx, _ := kwoklog.InitFlags(signals.SetupSignalContext(), flags)
+	ctx, err := kwokconfig.InitFlags(ctx, flags)
+	if err != nil {
+		return err
+	}
+	command := kwokcmd.NewCommand(ctx)
+	command.Version = "" // a flag of this name is Kubernetes' already, and cobra takes none of another type
+	command.PersistentFlags().AddFlagSet(flags)
+	return command.ExecuteContext(ctx)
 }
 
 func main() {
