@@ -313,8 +313,8 @@ func TestKubectl(t *testing.T) {
 	}
 	for _, c := range []struct{ args, want string }{
 		{"version -o yaml", "gitVersion: v1.37.2"},
-		{"api-versions", "^authentication.k8s.io/v1\nauthorization.k8s.io/v1\nbatch/v1\nv1$"},
-		{"api-resources --no-headers -o name", "jobs.batch$"},
+		{"api-versions", "^authentication.k8s.io/v1\nauthorization.k8s.io/v1\nbatch/v1\nrbac.authorization.k8s.io/v1\nv1$"},
+		{"api-resources --no-headers -o name", "jobs.batch\n(.*\n)*roles.rbac.authorization.k8s.io$"},
 		{"auth can-i create pods", "^yes$"},
 		{"auth whoami", "Username admin"},
 		{"get nodes", "NAME STATUS ROLES AGE VERSION\nstanding-STACK-node-N Ready <none> Ns v1.37.2\n"},

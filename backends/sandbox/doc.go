@@ -14,8 +14,8 @@
 // access to the groups that the program is in, with version 2 a delegated group that holds
 // nothing else: systemd-run --user --scope -p Delegate=yes dlx run. It never takes root.
 //
-// Magnum makes clusters out of servers, and each has a Kubernetes API server of its own: core and
-// batch objects with watches, garbage collection, quotas, the Job controller, a scheduler, and
+// Magnum makes clusters out of servers, and each has a Kubernetes API server of its own: core, batch
+// and RBAC objects with watches, garbage collection, quotas, the Job controller, a scheduler, and
 // kubelets whose containers are local processes on this computer's own file system, which they
 // see read-only. Where the kernel gives namespaces they get process, mount, host name and IPC
 // namespaces of their own (the network is everybody's: a pod has an address, not a port space);

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
@@ -74,12 +75,15 @@ func (k *kube) answer(w http.ResponseWriter, r *http.Request) {
 	c := &call{w: w, r: r, k: k}
 	var groups []string
 	if c.user, groups = k.identity(r.TLS); c.user == "" {
+		c.user, groups = k.bearer(r.Header.Get("Authorization"))
+	}
+	if c.user == "" {
 		c.fail(apierrors.NewUnauthorized("Unauthorized"))
 		return
 	}
 	p := strings.Trim(r.URL.Path, "/")
 	if c.split(p) {
-		if !slices.Contains(groups, masters) {
+		if !c.may(groups) {
 			c.fail(c.forbidden())
 			return
 		}
@@ -231,7 +235,7 @@ func (c *call) discover(p string) {
 		c.send(http.StatusOK, metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
 	case "apis":
 		list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
-		for _, group := range append([]string{"batch"}, reviewGroups...) {
+		for _, group := range append([]string{"batch", rbacv1.GroupName}, reviewGroups...) {
 			gv := metav1.GroupVersionForDiscovery{GroupVersion: group + "/v1", Version: "v1"}
 			list.Groups = append(list.Groups, metav1.APIGroup{Name: group, Versions: []metav1.GroupVersionForDiscovery{gv}, PreferredVersion: gv})
 		}
@@ -240,6 +244,8 @@ func (c *call) discover(p string) {
 		c.send(http.StatusOK, resourceList("", "v1"))
 	case "apis/batch/v1":
 		c.send(http.StatusOK, resourceList("batch", "v1"))
+	case "apis/" + rbacv1.GroupName + "/v1":
+		c.send(http.StatusOK, resourceList(rbacv1.GroupName, "v1"))
 	default:
 		if !c.openapi(p) && !c.discoverReviews(p) && !c.review(p) {
 			c.unserved()

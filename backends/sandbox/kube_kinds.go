@@ -6,6 +6,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -43,7 +44,12 @@ var (
 	claims     = &kind{version: "v1", resource: "persistentvolumeclaims", kind: "PersistentVolumeClaim", short: []string{"pvc"}, status: true, make: func() object { return &corev1.PersistentVolumeClaim{} }}
 	jobs       = &kind{group: "batch", version: "v1", resource: "jobs", kind: "Job", all: true, status: true, make: func() object { return &batchv1.Job{} }}
 
-	kinds = []*kind{namespaces, nodes, pods, services, configMaps, secrets, accounts, events, quotas, claims, jobs}
+	roles               = &kind{group: rbacv1.GroupName, version: "v1", resource: "roles", kind: "Role", make: func() object { return &rbacv1.Role{} }}
+	roleBindings        = &kind{group: rbacv1.GroupName, version: "v1", resource: "rolebindings", kind: "RoleBinding", make: func() object { return &rbacv1.RoleBinding{} }}
+	clusterRoles        = &kind{group: rbacv1.GroupName, version: "v1", resource: "clusterroles", kind: "ClusterRole", cluster: true, make: func() object { return &rbacv1.ClusterRole{} }}
+	clusterRoleBindings = &kind{group: rbacv1.GroupName, version: "v1", resource: "clusterrolebindings", kind: "ClusterRoleBinding", cluster: true, make: func() object { return &rbacv1.ClusterRoleBinding{} }}
+
+	kinds = []*kind{namespaces, nodes, pods, services, configMaps, secrets, accounts, events, quotas, claims, jobs, roles, roleBindings, clusterRoles, clusterRoleBindings}
 )
 
 func kindOf(group, version, resource string) *kind {

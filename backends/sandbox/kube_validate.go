@@ -9,8 +9,10 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -29,6 +31,8 @@ func invalid(o, old object) field.ErrorList {
 		check = validation.IsDNS1035Label
 	case *corev1.Namespace:
 		check = validation.IsDNS1123Label
+	case *rbacv1.Role, *rbacv1.RoleBinding, *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
+		check = content.IsPathSegmentName
 	}
 	if o.GetName() == "" {
 		list = append(list, field.Required(meta.Child("name"), "name or generateName is required"))

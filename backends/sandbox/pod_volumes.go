@@ -25,7 +25,7 @@ func (p *pod) makeVolumes() error {
 			return fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", v.Name, err)
 		}
 	}
-	return nil
+	return p.makeAccount()
 }
 
 func (p *pod) makeVolume(v *corev1.Volume) error {
@@ -150,6 +150,9 @@ func (c *container) mounts() []mount {
 	out := []mount{{from: filepath.Join(c.p.dir, "hosts"), at: "/etc/hosts", file: true}}
 	if _, err := os.Stat("/etc/nsswitch.conf"); err == nil {
 		out = append(out, mount{from: filepath.Join(c.p.dir, "nsswitch.conf"), at: "/etc/nsswitch.conf", file: true, readOnly: true})
+	}
+	if m, ok := c.p.accountMount(); ok {
+		out = append(out, m)
 	}
 	for _, m := range c.spec.VolumeMounts {
 		i := slices.IndexFunc(c.p.spec.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })

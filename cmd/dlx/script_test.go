@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"dlx.dev/dlx/backends/sandbox"
 )
 
 var update = flag.Bool("update", false, "rewrite the goldens in the scripts")
@@ -30,6 +33,12 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition: func(cond string) (bool, error) {
+			if cond != "namespaces" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return sandbox.TryNamespaces(t.TempDir()) == nil, nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("QUICKSTART", filepath.Join(root, "testdata", "studies", "quickstart"))
 			e.Setenv("CLOSER2018", filepath.Join(root, "testdata", "studies", "closer2018"))
