@@ -77,6 +77,9 @@ END
 # All pods are on one bridge. The nodes' addresses are on it too, so that pods reach the servers of
 # their nodes, and what resolves names is one of these.
 ip link show "$LAB_NAME" >/dev/null 2>&1 || { ip link add "$LAB_NAME" type bridge; ip link set "$LAB_NAME" up; }
+# By the address of Service "kubernetes" pods reach the API server. No kube-proxy sees to it.
+rule="PREROUTING -d 10.96.0.1/32 -p tcp --dport 443 -j DNAT --to-destination ${server#https://}"
+iptables -t nat -C $rule 2>/dev/null || iptables -t nat -A $rule
 [ -f "$run/sysctl" ] || for c in $sysctls; do echo "$c=$(sysctl -n "$c")"; done >"$run/sysctl"
 
 i=0

@@ -2,8 +2,8 @@
 # Starts the cluster. What runs already is left alone.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-for c in curl ${LAB_NODES:+containerd runc ctr ip nsenter unshare}; do
-  command -v $c >/dev/null || { echo "$c is missing; Debian: apt-get install containerd runc containernetworking-plugins curl iproute2" >&2; exit 1; }
+for c in curl ${LAB_NODES:+containerd runc ctr ip iptables nsenter unshare}; do
+  command -v $c >/dev/null || { echo "$c is missing; Debian: apt-get install containerd runc containernetworking-plugins curl iproute2 iptables" >&2; exit 1; }
 done
 [ -z "$LAB_NODES" ] || [ -x "$LAB_CNI/bridge" ] || { echo "$LAB_CNI/bridge is missing; Debian: apt-get install containernetworking-plugins" >&2; exit 1; }
 [ -x "$bin/kube" ] || { echo "build.sh first" >&2; exit 1; }
