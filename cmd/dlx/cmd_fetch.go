@@ -141,7 +141,7 @@ func (c *copying) all(ctx context.Context) (state kubernetes.DetachedState, err 
 	began, pause := time.Now(), 500*time.Millisecond
 	for {
 		came := c.lines + c.files
-		if state, err = c.cluster.State(ctx); err == nil {
+		if state, err = c.ready(ctx); err == nil {
 			err = c.once(ctx, state.Pod)
 		}
 		if err == nil || ctx.Err() != nil {
@@ -160,6 +160,22 @@ func (c *copying) all(ctx context.Context) (state kubernetes.DetachedState, err 
 			return state, context.Cause(ctx)
 		}
 		pause = min(2*pause, 10*time.Second)
+	}
+}
+
+// ready asks how the run stands. Where its pod is on its way it waits a little: through that is the
+// shorter way, and on many clusters a volume is with one node only.
+func (c *copying) ready(ctx context.Context) (kubernetes.DetachedState, error) {
+	for began := time.Now(); ; {
+		state, err := c.cluster.State(ctx)
+		if err != nil || state.Phase != kubernetes.DetachedWaiting || time.Since(began) > 30*time.Second {
+			return state, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return state, context.Cause(ctx)
+		}
 	}
 }
 

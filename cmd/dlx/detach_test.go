@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"dlx.dev/dlx/backends/backendtest"
@@ -136,14 +137,15 @@ func (b *detachBed) pod() string {
 
 // TestADetachedRunOnACluster hands a study to the cluster and lets go of it. dlx is killed there
 // once and evicted once; every trial counts once all the same. Nothing is removed before it is
-// fetched, and then all but the namespace.
+// fetched, and then all of it. The login has the rights of rbac/namespace.yaml and rbac/detach.yaml.
 func TestADetachedRunOnACluster(t *testing.T) {
-	testbed, cfg := labCluster(t)
-	lab := os.Getenv("DLX_TEST_LAB")
-	if lab == "" {
+	_, cfg := labCluster(t)
+	if os.Getenv("DLX_TEST_LAB") == "" {
 		backendtest.Skip(t, "kubernetes/real", "DLX_TEST_LAB names no lab whose processes may be killed")
 	}
-	b := &detachBed{t: t, cfg: cfg, bin: staticDlx(t), dir: filepath.Join(t.TempDir(), "run"), namespace: fmt.Sprintf("dlx-detached-%d", time.Now().Unix())}
+	b := &detachBed{t: t, cfg: cfg, bin: staticDlx(t), dir: filepath.Join(t.TempDir(), "run"), namespace: fmt.Sprintf("dlx-detached-%d", time.Now().UnixNano())}
+	t.Setenv("DLX_TEST_KUBECONFIG", b.login())
+	testbed, _ := labCluster(t)
 	b.args = []string{"run", writeStudy(t, detachStudy), "--testbed", testbed, "--dir", b.dir}
 	away := append(slices.Clone(b.args), "--detach", "--namespace", b.namespace)
 	labVolume(b)
@@ -205,13 +207,50 @@ func TestADetachedRunOnACluster(t *testing.T) {
 	if out, _ = b.dlx(0, "gc", b.dir); !strings.Contains(out, "detached run") {
 		t.Errorf("gc: %s", out)
 	}
-	before = append(before, "/api/v1/namespaces /"+b.namespace, "/api/v1/serviceaccounts "+b.namespace+"/default")
-	slices.Sort(before)
 	sameObjects(t, before, clusterObjects(t, cfg))
 	// The run is at home again.
 	if out, _ = b.dlx(0, append(b.args, "--progress", "none")...); !strings.HasPrefix(out, "6 trials: 6 done, 6 of them before") {
 		t.Errorf("at home: %s", out)
 	}
+}
+
+// login makes a namespace and a kubeconfig for who has in it the rights that are written down, and
+// no others.
+func (b *detachBed) login() string {
+	b.t.Helper()
+	must := func(path, body string) {
+		b.t.Helper()
+		if status, text := b.api(http.MethodPost, path, body); status != http.StatusCreated {
+			b.t.Fatalf("%s: %d %s", path, status, text)
+		}
+	}
+	must("/api/v1/namespaces", fmt.Sprintf(`{"metadata": {"name": %q}}`, b.namespace))
+	rbac := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + b.namespace
+	for file, name := range map[string]string{"namespace": "dlx", "detach": "dlx-detach"} {
+		manifest, err := os.ReadFile("../../backends/kubernetes/rbac/" + file + ".yaml")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		role, err := yaml.YAMLToJSON(manifest)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		must(rbac+"/roles", string(role))
+		must(rbac+"/rolebindings", fmt.Sprintf(`{"metadata": {"name": %q}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": %q},
+			"subjects": [{"kind": "User", "name": "laptop", "apiGroup": "rbac.authorization.k8s.io"}]}`, name, name))
+	}
+	kubeconfig, err := clientcmd.LoadFromFile(os.Getenv("DLX_TEST_KUBECONFIG"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, u := range kubeconfig.AuthInfos {
+		u.Impersonate = "laptop"
+	}
+	file := filepath.Join(b.t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*kubeconfig, file); err != nil {
+		b.t.Fatal(err)
+	}
+	return file
 }
 
 // labVolume makes a volume that a claim without a class gets, for the lab makes none by itself. It
