@@ -9,7 +9,10 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
+
+	"dlx.dev/dlx/backends"
 )
 
 func TestTheStateOfADetachedRunIsThatOfItsJobAndItsLastPod(t *testing.T) {
@@ -82,6 +85,21 @@ func TestADetachedRunIsNotTakenForWhatItsTrialsMade(t *testing.T) {
 	r, err := d.role()
 	if err != nil || len(r.Rules) == 0 || r.Name != d.Name() {
 		t.Errorf("role %v, %v", r, err)
+	}
+}
+
+func TestMachinesAreAwayFromTheDlxThatMeasuresThemWhereTheyCanBe(t *testing.T) {
+	for hosts, required := range map[backends.Hosts]int{backends.AnyHosts: 0, backends.SameHost: 0, backends.DifferentHosts: 1} {
+		p := holderPod(&spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "r", Fleet: "f"}, Hosts: hosts}}, time.Time{})
+		away := p.Spec.Affinity.PodAntiAffinity
+		if len(away.RequiredDuringSchedulingIgnoredDuringExecution) != required || (p.Spec.Affinity.PodAffinity != nil) != (hosts == backends.SameHost) {
+			t.Errorf("hosts %q: got %+v", hosts, p.Spec.Affinity)
+		}
+		d := &Detached{run: "r", c: &cluster{ns: "n"}}
+		term := away.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm
+		if s, err := metav1.LabelSelectorAsSelector(term.LabelSelector); err != nil || !s.Matches(labels.Set(d.job(nil).Spec.Template.Labels)) || s.Matches(labels.Set(p.Labels)) {
+			t.Errorf("hosts %q: %v does not tell the pod of dlx from a machine (%v)", hosts, term.LabelSelector, err)
+		}
 	}
 }
 

@@ -73,12 +73,16 @@ func holderPod(s *spot, until time.Time) *corev1.Pod {
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.Quantity{}, corev1.ResourceMemory: resource.Quantity{}}
 	beside := []corev1.PodAffinityTerm{{TopologyKey: labelHost, LabelSelector: &metav1.LabelSelector{
 		MatchLabels: map[string]string{labelManager: manager, labelRun: label(o.Run), labelFleet: label(o.Fleet), labelPart: holder}}}}
+	// A dlx in the cluster is better not on a node where something is measured.
+	away := &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{Weight: 100,
+		PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: labelHost, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelManager: detacher}}}}}}
+	spec.Affinity = &corev1.Affinity{PodAntiAffinity: away}
 	switch s.at.Hosts {
 	case backends.SameHost:
-		spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: beside}}
+		spec.Affinity.PodAffinity = &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: beside}
 	case backends.AnyHosts:
 	case backends.DifferentHosts:
-		spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: beside}}
+		away.RequiredDuringSchedulingIgnoredDuringExecution = beside
 	}
 	return &corev1.Pod{ObjectMeta: m, Spec: spec}
 }
