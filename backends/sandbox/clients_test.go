@@ -98,6 +98,7 @@ var varying = []struct {
 }{
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`127\.77\.\d+\.\d+`), "ADDRESS"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "API"},
 	{regexp.MustCompile(`(?s)-----BEGIN.*END OPENSSH PRIVATE KEY-----`), "KEY"},
 	{regexp.MustCompile(`\((cgroup[12] [a-z0-9_. ]+|affinity)\)`), "LIMIT"},
 	{regexp.MustCompile(`CPUs [0-9,]+`), "CPUs N"},
@@ -136,6 +137,7 @@ flavor show sandbox.small -f value -c ram
 image list -f value -c Name -c Status
 image show sandbox -f value -c disk_format
 network list -f value -c Name
+network list --external -f value -c Name
 network show sandbox -f value -c status
 availability zone list -f value
 quota show -f value -c cores -c networks
@@ -160,6 +162,8 @@ sandbox.metal 16
 sandbox active
 raw
 sandbox
+public
+public
 ACTIVE
 nova available
 512
@@ -212,6 +216,50 @@ sandbox: s on host1
 sandbox: flavor sandbox.small, CPUs N LIMIT
 sshd: listening on ADDRESS
 s login:
+`},
+		{"the life of a network", `
+network create n -f value -c name
+subnet create --network n --subnet-range 10.250.0.0/24 --dns-nameserver 192.0.2.53 n -f value -c gateway_ip
+router create --external-gateway public r -f value -c name
+router add subnet r n
+network delete n
+security group create g -f value -c name
+security group rule create --protocol tcp --dst-port 22 g -f value -c port_range_min
+server create --flavor sandbox.small --image sandbox --network n --security-group g s --wait -f value -c name
+security group delete g
+floating ip create --tag t public -f value -c floating_ip_address
+server add floating ip s 127.78.0.1
+floating ip list --tags t -f value
+server list -f value -c Networks
+network list --tags t -f value -c Name
+floating ip delete 127.78.0.1
+floating ip list -f value
+server delete --wait s
+router remove subnet r n
+router list -f value -c Name -c Status
+router delete r
+network delete n
+security group delete g
+router list -f value
+subnet list -f value -c Name
+`, `
+n
+10.250.0.1
+r
+Failed to delete network with name or ID 'n': ConflictException: 409: Client Error for url: http://API/network/v2.0/networks/UUID, Unable to complete operation on network UUID. There are one or more ports still in use on the network, id for these ports is: UUID.
+1 of 1 networks failed to delete.
+g
+22
+
+s
+Failed to delete group with name or ID 'g': ConflictException: 409: Client Error for url: http://API/network/v2.0/security-groups/UUID, Security Group UUID in use.
+1 of 1 groups failed to delete.
+127.78.0.1
+UUID 127.78.0.1 ADDRESS UUID UUID 5a6e64626f78000000000000000000aa
+{'n': ['ADDRESS', '127.78.0.1']}
+r ACTIVE
+sandbox
+public
 `},
 		{"what is not served", `
 project list

@@ -44,6 +44,8 @@ type Quota struct {
 	KeyPairs     int // 0: 100
 	ServerGroups int // 0: 10
 	GroupMembers int // servers in a server group; 0: 10
+
+	Neutron map[string]int // by Neutron's names, such as "floatingip"; what is not there has no limit
 }
 
 // full reports whether there are as many as a quota allows, or as Nova does by default.
@@ -80,6 +82,7 @@ type Config struct {
 	Keep bool
 
 	Hosts       int // hosts of Nova, and nodes of Ironic; 0: 2
+	Floating    int // addresses of the external network; 0: 250
 	CPUsPerHost int // cores of this computer that a host owns; 0: they are shared out, at least 1
 
 	BuildTime  time.Duration // from the request to ACTIVE
@@ -106,6 +109,7 @@ func (c *Config) fill() {
 	set(&c.Hosts, 2)
 	c.Kube.fill()
 	set(&c.CPUsPerHost, max(1, runtime.NumCPU()/c.Hosts))
+	set(&c.Floating, 250)
 	set(&c.Quota.Instances, 64)
 	set(&c.Quota.Cores, 512)
 	set(&c.Quota.RAM, 512<<10)

@@ -39,29 +39,3 @@ func (s *Server) glance() {
 		reply(w, http.StatusOK, image)
 	}))
 }
-
-// neutron serves the one network.
-func (s *Server) neutron() {
-	network := map[string]any{"id": networkID, "name": Network, "status": "ACTIVE", "admin_state_up": true, "shared": true,
-		"tenant_id": projectID, "project_id": projectID, "subnets": []string{subnetID}, "router:external": false, "tags": []string{}}
-	s.root("/network", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]any{"versions": []any{map[string]any{"id": "v2.0", "status": "CURRENT",
-			"links": []any{map[string]any{"rel": "self", "href": s.base + "/network/v2.0/"}}}}})
-	})
-	s.mux.HandleFunc("GET /network/v2.0/networks", s.auth(func(w http.ResponseWriter, r *http.Request) {
-		list := []any{}
-		q := r.URL.Query()
-		if n, id := q.Get("name"), q.Get("id"); (n == "" || n == Network) && (id == "" || id == networkID) {
-			list = append(list, network)
-		}
-		reply(w, http.StatusOK, map[string]any{"networks": list})
-	}))
-	s.mux.HandleFunc("GET /network/v2.0/networks/{id}", s.auth(func(w http.ResponseWriter, r *http.Request) {
-		if id := r.PathValue("id"); id != networkID {
-			reply(w, http.StatusNotFound, map[string]any{"NeutronError": map[string]any{"type": "NetworkNotFound",
-				"message": "Network " + id + " could not be found.", "detail": ""}})
-			return
-		}
-		reply(w, http.StatusOK, map[string]any{"network": network})
-	}))
-}

@@ -31,18 +31,34 @@ func (s *Server) quotaSets() {
 	})
 	network := func(w http.ResponseWriter, _ *http.Request) {
 		set := map[string]any{}
-		for _, name := range []string{"floatingip", "network", "port", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool"} {
-			set[name] = unlimited
+		for name, q := range s.netQuotas() {
+			set[name] = q["limit"]
 		}
 		reply(w, http.StatusOK, map[string]any{"quota": set})
 	}
 	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}", s.auth(network))
 	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}/details.json", s.auth(func(w http.ResponseWriter, _ *http.Request) {
-		_, used := s.quotas()
-		port := map[string]any{"limit": unlimited, "used": used["instances"], "reserved": 0}
-		reply(w, http.StatusOK, map[string]any{"quota": map[string]any{"port": port}})
+		reply(w, http.StatusOK, map[string]any{"quota": s.netQuotas()})
 	}))
 	s.mux.HandleFunc("GET /network/v2.0/quotas/{project}/default", s.auth(network))
+}
+
+// netQuotas is what Neutron allows the project, and what it has of it.
+func (s *Server) netQuotas() map[string]map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]map[string]int{}
+	for _, name := range []string{"port", "rbac_policy", "security_group_rule", "subnetpool"} {
+		out[name] = map[string]int{"limit": unlimited, "used": 0, "reserved": 0}
+	}
+	out["port"]["used"] = len(s.ports())
+	for _, k := range netKinds {
+		out[k.one] = map[string]int{"limit": unlimited, "used": s.netUsed(k), "reserved": 0}
+		if limit, ok := s.cfg.Quota.Neutron[k.one]; ok {
+			out[k.one]["limit"] = limit
+		}
+	}
+	return out
 }
 
 // quotas is what Nova allows the project, and what it has of it.

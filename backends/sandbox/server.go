@@ -32,7 +32,8 @@ type Server struct {
 	st       *state
 	nodes    []*node // all nodes, in order
 	machines map[string]*machine
-	kubes    map[string]*kube // by ID of the cluster
+	kubes    map[string]*kube        // by ID of the cluster
+	floats   map[string]net.Listener // by ID of the floating IP
 	timers   map[string]*time.Timer
 	tokens   map[string]time.Time // until when
 	closed   bool
@@ -62,9 +63,9 @@ func Start(_ context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, lock: lock, mux: http.NewServeMux(),
-		machines: map[string]*machine{}, kubes: map[string]*kube{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
+		machines: map[string]*machine{}, kubes: map[string]*kube{}, floats: map[string]net.Listener{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
 	}
-	if err := s.start(); err != nil {
+	if err := s.start(); err != nil { //nolint:contextcheck // what is forwarded over SSH lasts as long as its connection
 		_ = s.Close()
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
@@ -146,6 +147,11 @@ func (s *Server) resume() error {
 			s.later("boot "+v.ID, time.Until(v.Ready), func() { s.boot(v.ID) })
 		}
 	}
+	for _, o := range s.netObjects("floatingips") {
+		if err := s.listenFloating(o); err != nil {
+			return err
+		}
+	}
 	if err := s.resumeNodes(); err != nil {
 		return err
 	}
@@ -165,6 +171,9 @@ func (s *Server) Close() error {
 	}
 	machines, kubes := s.machines, s.kubes
 	s.machines, s.kubes = nil, nil
+	for _, l := range s.floats {
+		_ = l.Close()
+	}
 	s.mu.Unlock()
 	s.closeKubes(kubes)
 	for _, m := range machines {

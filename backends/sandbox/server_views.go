@@ -154,8 +154,17 @@ func (s *Server) serverJSON(v *server, minor int) map[string]any {
 	maps.Copy(meta, v.Metadata)
 	meta[backends.SandboxFact] = processOf
 	addresses := map[string]any{}
-	if v.Address != "" {
-		addresses[Network] = []any{map[string]any{"addr": v.Address, "version": 4, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": macOf(v.ID)}}
+	if n := s.find("networks", v.network()); v.Address != "" && n != nil {
+		at := func(addr, kind string) any {
+			return map[string]any{"addr": addr, "version": 4, "OS-EXT-IPS:type": kind, "OS-EXT-IPS-MAC:mac_addr": macOf(v.ID)}
+		}
+		list := []any{at(v.Address, "fixed")}
+		for _, f := range s.netObjects("floatingips") {
+			if f.Port == portOf(v.ID) {
+				list = append(list, at(f.Address, "floating"))
+			}
+		}
+		addresses[n.Name] = list
 	}
 	power, vm := 0, map[string]string{"BUILD": "building", "ACTIVE": "active", "ERROR": "error"}[v.Status]
 	if v.Status == "ACTIVE" {

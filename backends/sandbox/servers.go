@@ -14,18 +14,21 @@ import (
 // serverRequest is what a server may be asked for with. Anything else is refused, for a wish
 // that is silently ignored is worse.
 type serverRequest struct {
-	Name      string            `json:"name"`
-	FlavorRef string            `json:"flavorRef"`
-	ImageRef  string            `json:"imageRef"`
-	Networks  json.RawMessage   `json:"networks"`
-	KeyName   string            `json:"key_name"`
-	UserData  string            `json:"user_data"`
-	Tags      []string          `json:"tags"`
-	Metadata  map[string]string `json:"metadata"`
-	Zone      string            `json:"availability_zone"`
-	Drive     json.RawMessage   `json:"config_drive"`
-	Min       int               `json:"min_count"`
-	Max       int               `json:"max_count"`
+	Name      string          `json:"name"`
+	FlavorRef string          `json:"flavorRef"`
+	ImageRef  string          `json:"imageRef"`
+	Networks  json.RawMessage `json:"networks"`
+	Groups    []struct {
+		Name string `json:"name"`
+	} `json:"security_groups"`
+	KeyName  string            `json:"key_name"`
+	UserData string            `json:"user_data"`
+	Tags     []string          `json:"tags"`
+	Metadata map[string]string `json:"metadata"`
+	Zone     string            `json:"availability_zone"`
+	Drive    json.RawMessage   `json:"config_drive"`
+	Min      int               `json:"min_count"`
+	Max      int               `json:"max_count"`
 }
 
 // maxUserData is Nova's limit for the encoded text.
@@ -99,8 +102,18 @@ func (s *Server) admit(q *serverRequest, minor int) (v *server, code int, refuse
 			return bad("Invalid input for field/attribute tags. Value: %s.", t)
 		}
 	}
-	if why := checkNetworks(q.Networks, minor); why != "" {
+	network, why := s.checkNetworks(q.Networks, minor)
+	if why != "" {
 		return bad("%s", why)
+	}
+	var groups []string
+	for _, g := range q.Groups {
+		all := s.netObjects("security-groups")
+		i := slices.IndexFunc(all, func(o *netObject) bool { return o.ID == g.Name || o.Name == g.Name })
+		if i < 0 {
+			return bad("Security group %s not found for project %s.", g.Name, projectID)
+		}
+		groups = append(groups, all[i].ID)
 	}
 	data, err := base64.StdEncoding.DecodeString(q.UserData)
 	if err != nil {
@@ -116,35 +129,40 @@ func (s *Server) admit(q *serverRequest, minor int) (v *server, code int, refuse
 	now := time.Now()
 	v = &server{ID: randomID(), Name: q.Name, Flavor: f.ID, Zone: Zone, KeyName: q.KeyName, UserData: data, Tags: slices.Clone(q.Tags),
 		Metadata: q.Metadata, Status: "BUILD", Task: "scheduling", Created: now, Updated: now, Ready: now.Add(s.cfg.BuildTime)}
+	v.Network, v.Groups = network, groups
 	if key != nil {
 		v.PublicKey = key.PublicKey
 	}
 	return v, 0, ""
 }
 
-// checkNetworks says what is wrong with the networks of a request. From 2.37 on they must be
-// named, or be "auto" or "none".
-func checkNetworks(raw json.RawMessage, minor int) string {
+// checkNetworks gives the network of a request, or says what is wrong with it. From 2.37 on it must
+// be named, or be "auto" or "none". The caller holds s.mu.
+func (s *Server) checkNetworks(raw json.RawMessage, minor int) (id, wrong string) {
 	var list []struct {
 		UUID string `json:"uuid"`
 	}
 	switch string(raw) {
 	case "", "null":
 		if minor >= 37 {
-			return "Invalid input for field/attribute server. 'networks' is a required property"
+			return "", "Invalid input for field/attribute server. 'networks' is a required property"
 		}
 	case `"auto"`, `"none"`:
 	default:
 		if err := json.Unmarshal(raw, &list); err != nil {
-			return "Invalid input for field/attribute networks."
+			return "", "Invalid input for field/attribute networks."
+		}
+		if len(list) > 1 {
+			return "", "the sandbox gives a server one network"
 		}
 		for _, n := range list {
-			if n.UUID != networkID {
-				return "Network " + n.UUID + " could not be found."
+			if s.find("networks", n.UUID) == nil {
+				return "", "Network " + n.UUID + " could not be found."
 			}
+			id = n.UUID
 		}
 	}
-	return ""
+	return id, ""
 }
 
 // place finds the host with the least vCPUs in use that has room. The caller holds s.mu.

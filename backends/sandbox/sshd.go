@@ -45,22 +45,29 @@ func (m *machine) serve() {
 		if err != nil {
 			return
 		}
-		m.mu.Lock()
-		if m.done {
-			m.mu.Unlock()
+		if !m.take(c) {
 			_ = c.Close()
 			return
 		}
-		m.conns[c] = true
-		m.mu.Unlock()
-		m.work.Go(func() {
-			m.connection(c)
-			_ = c.Close()
-			m.mu.Lock()
-			delete(m.conns, c)
-			m.mu.Unlock()
-		})
 	}
+}
+
+// take serves a connection, unless the machine is closed.
+func (m *machine) take(c net.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.done {
+		return false
+	}
+	m.conns[c] = true
+	m.work.Go(func() {
+		m.connection(c)
+		_ = c.Close()
+		m.mu.Lock()
+		delete(m.conns, c)
+		m.mu.Unlock()
+	})
+	return true
 }
 
 // loginGrace is OpenSSH's LoginGraceTime.

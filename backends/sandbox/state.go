@@ -21,6 +21,7 @@ type state struct {
 	Keypairs     map[string]*keypair     `json:"keypairs,omitempty"`
 	Nodes        map[string]*node        `json:"nodes,omitempty"` // only those that are not as they were born
 	ServerGroups map[string]*serverGroup `json:"serverGroups,omitempty"`
+	Nets         map[string]*netObject   `json:"nets,omitempty"` // of Neutron, but for those that are there from the start
 	Allocations  map[string]*allocation  `json:"allocations,omitempty"`
 	Clusters     map[string]*cluster     `json:"clusters,omitempty"`
 	Templates    map[string]*template    `json:"templates,omitempty"` // but for those that are there from the start
@@ -42,7 +43,9 @@ type server struct {
 	Apart     bool              `json:"apart,omitempty"` // of a cluster that somebody else keeps: no project sees it, and it takes no place
 	Task      string            `json:"task,omitempty"`
 	Fault     *fault            `json:"fault,omitempty"`
-	Group     string            `json:"group,omitempty"` // of servers
+	Group     string            `json:"group,omitempty"`   // of servers
+	Network   string            `json:"network,omitempty"` // empty: the cloud's
+	Groups    []string          `json:"groups,omitempty"`  // security groups; none: the default one
 	Host      int               `json:"host"`
 	Placed    bool              `json:"placed"`
 	Address   string            `json:"address,omitempty"`
@@ -116,13 +119,16 @@ func (st *state) fill() {
 	if st.Templates == nil {
 		st.Templates = map[string]*template{}
 	}
+	if st.Nets == nil {
+		st.Nets = map[string]*netObject{}
+	}
 	if st.Allocations == nil {
 		st.Allocations = map[string]*allocation{}
 	}
 }
 
 func (st *state) empty() bool {
-	return len(st.Servers)+len(st.ServerGroups)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations)+len(st.Clusters)+len(st.Templates) == 0
+	return len(st.Servers)+len(st.ServerGroups)+len(st.Keypairs)+len(st.Nodes)+len(st.Allocations)+len(st.Clusters)+len(st.Templates)+len(st.Nets) == 0
 }
 
 // save writes the state, or removes the file when nothing is left. The caller holds s.mu. A
