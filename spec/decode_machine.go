@@ -10,7 +10,7 @@ import (
 
 // Services that machines of an OpenStack come from, with the fields that each takes.
 var services = map[string][]string{
-	"nova":   {"service", "flavor", "image", "network", "user", "sshPort", "zone"},
+	"nova":   {"service", "flavor", "image", "network", "floatingPool", "user", "sshPort", "zone"},
 	"ironic": {"service", "resourceClass", "image", "user", "sshPort"},
 	"magnum": {"service", "clusterTemplate", "flavor", "masterFlavor", "masters", "labels", "pod"},
 }
@@ -22,7 +22,7 @@ func (d *decoder) server(n *node) {
 		service = cmp.Or(d.oneOf(s, "ironic", "magnum", "nova"), service)
 	}
 	d.serviceFields(n, service)
-	for _, name := range []string{"flavor", "image", "network", "user", "zone", "resourceClass", "clusterTemplate", "masterFlavor"} {
+	for _, name := range []string{"flavor", "image", "network", "floatingPool", "user", "zone", "resourceClass", "clusterTemplate", "masterFlavor"} {
 		d.text(n.get(name))
 	}
 	if p := n.get("sshPort"); p != nil {

@@ -3,6 +3,7 @@ package spec
 import (
 	"cmp"
 	"encoding/json"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ func (d *decoder) testbed(n *node) *Testbed {
 
 // cloudFields are the fields of a cloud's Config by backend; a backend without an entry takes any.
 var cloudFields = map[string][]string{
-	"openstack":  {"cloud", "region", "jump"},
+	"openstack":  {"cloud", "region", "jump", "runNetwork"},
 	"kubernetes": {"kubeconfig", "context", "namespace"},
 	"sandbox":    {"hosts", "cpusPerHost", "gpusPerHost"},
 }
@@ -60,6 +61,7 @@ func (d *decoder) clouds(n *node) []Cloud {
 			d.text(d.need(f.node, "cloud", `"mycloud", its name in clouds.yaml`))
 			d.text(f.node.get("region"))
 			d.jump(f.node.get("jump"))
+			d.runNetwork(f.node.get("runNetwork"))
 		case "kubernetes":
 			for _, name := range []string{"kubeconfig", "context", "namespace"} {
 				d.text(f.node.get(name))
@@ -85,6 +87,30 @@ func (d *decoder) jump(n *node) {
 	d.text(d.need(n, "user", `"me"`))
 	d.text(d.need(n, "hostKey", `what ssh-keyscan prints behind the name, such as "ssh-ed25519 AAAA..."`))
 	d.text(n.get("key"))
+}
+
+// runNetwork checks what network each run makes for its own.
+func (d *decoder) runNetwork(n *node) {
+	if !d.isStruct(n, `{cidr: "10.250.0.0/24", external: "public"}`) {
+		return
+	}
+	d.unknown(n, "cidr", "external", "dns")
+	cidr := d.need(n, "cidr", `"10.250.0.0/24"`)
+	if text := d.text(cidr); text != "" {
+		if p, err := netip.ParsePrefix(text); err != nil || p != p.Masked() {
+			d.errorf(cidr, `%s is no range of addresses such as "10.250.0.0/24"`, quote(text))
+		}
+	}
+	d.text(n.get("external"))
+	if l := n.get("dns"); d.isList(l, `["192.0.2.53"]`) {
+		for _, e := range l.elems {
+			if text := d.text(e); text != "" {
+				if _, err := netip.ParseAddr(text); err != nil {
+					d.errorf(e, "%s is no IP address", quote(text))
+				}
+			}
+		}
+	}
 }
 
 func (d *decoder) orchestrations(n *node, t *Testbed, root *node) []Orchestration {

@@ -3,13 +3,16 @@ package backendtest_test
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -59,6 +62,42 @@ func jumpBed(t *testing.T) *backendtest.Bed {
 		return out
 	}
 	return b
+}
+
+// Networks of the sandbox: machines at fixed addresses cannot be reached, as behind a router.
+func TestNetworksSandbox(t *testing.T) {
+	t.Parallel()
+	runNetworks(t, true, func(t *testing.T) *netBed {
+		own := with(t, json.RawMessage(server), "network", "")
+		w := virtualWorld(t, string(own), 4)
+		w.cfg.Latency, w.cfg.Floating = time.Second, 3
+		b := &netBed{at: newBetween(&http.Transport{DialContext: w.net.DialContext, MaxIdleConnsPerHost: 64}), floats: with(t, own, "floatingPool", sandbox.External)}
+		w.via = b.at
+		w.more = func(p *openstack.Params) {
+			p.RunNetwork = &openstack.RunNetwork{CIDR: "10.250.0.0/24", External: sandbox.External, DNS: []string{"192.0.2.53"}}
+			p.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if floats := strings.HasPrefix(addr, "127.78."); !floats && b.behind {
+					return nil, errors.New("no route to host")
+				}
+				return w.net.DialContext(ctx, network, addr)
+			}
+		}
+		b.Bed = w.bed()
+		b.quota = func(name string, more int) {
+			q := w.cfg.Quota
+			q.Instances, q.Cores, q.RAM = 64, 512, 512<<10
+			q.Neutron = map[string]int{name: more}
+			w.cloud.SetQuota(q)
+		}
+		b.dry = func() json.RawMessage {
+			r := b.request("other", 2, b.floats)
+			if _, err := b.Backend.Provision(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			return b.floats
+		}
+		return b
+	})
 }
 
 // sshKey is a key that is the same each time, and its file.

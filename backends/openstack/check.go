@@ -30,6 +30,7 @@ type inspection struct {
 
 	listedFlavors   []flavorView
 	specs           map[string]map[string]string
+	listedPools     []item
 	listedTemplates []clustertemplates.ClusterTemplate
 	looked          map[string]bool // kinds that were listed
 
@@ -40,7 +41,9 @@ type inspection struct {
 type demand struct {
 	instances, cores, ram int // ram in MiB
 	keypair, logins       bool
-	group, members        int // server groups, and servers in one
+	group, members        int  // server groups, and servers in one
+	floating              int  // IPs
+	own                   bool // network of the run's
 	clusters              int
 }
 
@@ -61,6 +64,9 @@ func (c *inspection) look(ctx context.Context) error {
 		}
 	}
 	if err := c.stock(ctx); err != nil {
+		return err
+	}
+	if err := c.runNetworkThere(ctx); err != nil {
 		return err
 	}
 	c.jumpThere(ctx)
@@ -136,6 +142,10 @@ func (c *inspection) need(ctx context.Context, i int) error {
 		if a.spec.Service == "nova" {
 			c.demand[i].instances++
 			c.addFlavor(i, a.spec.Flavor, 1)
+			c.demand[i].own = c.demand[i].own || a.spec.Network == "" && c.p.RunNetwork != nil
+			if a.spec.FloatingPool != "" {
+				c.demand[i].floating++
+			}
 		}
 	}
 	c.standing(i, services)
@@ -167,6 +177,12 @@ func (c *inspection) machine(ctx context.Context, a *ask) error {
 	}
 	if err := c.networkThere(ctx, a); err != nil {
 		return err
+	}
+	if a.spec.FloatingPool != "" {
+		if err := c.poolThere(ctx, a, "floatingPool", a.spec.FloatingPool); err != nil {
+			return err
+		}
+		c.leadsTo(a)
 	}
 	return c.zoneThere(ctx, a)
 }

@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"dlx.dev/dlx/backends"
@@ -9,7 +10,7 @@ import (
 
 // quotas compares what is up at once with what the project may have.
 func (c *inspection) quotas(ctx context.Context) error {
-	for _, look := range []func(context.Context) error{c.computeQuotas, c.portQuota, c.clusterQuota} {
+	for _, look := range []func(context.Context) error{c.computeQuotas, c.networkQuotas, c.clusterQuota} {
 		if err := look(ctx); err != nil {
 			return err
 		}
@@ -17,27 +18,48 @@ func (c *inspection) quotas(ctx context.Context) error {
 	return nil
 }
 
-// portQuota: each server has a port.
-func (c *inspection) portQuota(ctx context.Context) error {
+// networkQuotas: each server has a port.
+func (c *inspection) networkQuotas(ctx context.Context) error {
 	project := c.cloud.project()
 	if project == "" || c.peak(func(d *demand) int { return d.instances }) == 0 {
 		return nil
 	}
 	var out struct {
-		Quota struct {
-			Port *struct {
-				Limit int `json:"limit"`
-				Used  int `json:"used"`
-			} `json:"port"`
+		Quota map[string]struct {
+			Limit int `json:"limit"`
+			Used  int `json:"used"`
 		} `json:"quota"`
 	}
 	err := get(ctx, c.cloud.network, nil, &out, "quotas", project, "details.json")
-	if err = c.cloud.fail(ctx, "show quotas of the network", err); unreadable(err) || err == nil && out.Quota.Port == nil {
+	if err = c.cloud.fail(ctx, "show quotas of the network", err); unreadable(err) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	c.compare("ports", out.Quota.Port.Limit, out.Quota.Port.Used, func(d *demand) int { return d.instances })
+	for _, q := range []struct {
+		name, what string
+		of         func(*demand) int
+	}{
+		{"port", "ports", func(d *demand) int { return d.instances }},
+		{"floatingip", "floating IPs", func(d *demand) int { return d.floating }},
+	} {
+		if is, ok := out.Quota[q.name]; ok {
+			c.compare(q.what, is.Limit, is.Used, q.of)
+		}
+	}
+	if !slices.ContainsFunc(c.demand, func(d demand) bool { return d.own }) {
+		return nil
+	}
+	own := []string{"network", "subnet", "security_group"}
+	if c.p.RunNetwork.External != "" {
+		own = append(own, "router")
+	}
+	for _, name := range own { // one a run
+		if is, ok := out.Quota[name]; ok && is.Limit >= 0 && is.Used+1 > is.Limit {
+			c.together("the plan needs 1 %s, the project's quota is %d and %d are in use: raise the quota, or remove what nobody needs",
+				strings.ReplaceAll(name, "_", " "), is.Limit, is.Used)
+		}
+	}
 	return nil
 }
 

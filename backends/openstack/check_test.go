@@ -88,7 +88,7 @@ func TestCheck(t *testing.T) {
 		{name: "two images of one name", needs: []backends.Need{need(1, node)}, cloud: answer("GET /images", `{"images": [{"id": "1", "name": "sandbox"}, {"id": "2", "name": "sandbox"}]}`), want: []string{
 			`0 -1 image: 2 images are called "sandbox": give the ID of one (1, 2)`}},
 		{name: "a network", needs: []backends.Need{need(1, server, `"network": "sandbox"`, `"network": "privat"`)}, want: []string{
-			`0 -1 network: the cloud has no network "privat" (known: sandbox)`}},
+			`0 -1 network: the cloud has no network "privat" (known: public, sandbox)`}},
 		{name: "a network without subnets", needs: []backends.Need{need(1, server)}, cloud: answer("GET /networks", `{"networks": [{"id": "1", "name": "sandbox", "admin_state_up": true}]}`), want: []string{
 			`0 -1 network: network "sandbox" has no subnet: servers on it would have no address`}},
 		{name: "a zone", needs: []backends.Need{need(1, server, "{", `{"zone": "rack-1", `)}, want: []string{

@@ -28,6 +28,8 @@ type Config struct {
 	Cloud  string `json:"cloud"`  // name in clouds.yaml; empty: OS_CLOUD, else the other OS_* variables
 	Region string `json:"region"` // empty: the cloud's own
 	Jump   *Jump  `json:"jump"`   // nil: machines are reached directly
+
+	RunNetwork *RunNetwork `json:"runNetwork"` // nil: servers that name no network are where Nova puts them
 }
 
 // A Spec is what a machine request asks of OpenStack.
@@ -35,9 +37,10 @@ type Spec struct {
 	Service       string `json:"service"` // "nova" (also when empty), "ironic" or "magnum"
 	Flavor        string `json:"flavor"`
 	Image         string `json:"image"`
-	Network       string `json:"network"` // empty: Nova picks ("auto")
-	User          string `json:"user"`    // the login that the image's cloud-init lets the keypair into
-	SSHPort       int    `json:"sshPort"` // 0: the cloud's usual one
+	Network       string `json:"network"`      // empty: the run's own, or Nova picks ("auto")
+	FloatingPool  string `json:"floatingPool"` // external network that a floating IP is from, over which dlx logs in; empty: none
+	User          string `json:"user"`         // the login that the image's cloud-init lets the keypair into
+	SSHPort       int    `json:"sshPort"`      // 0: the cloud's usual one
 	Zone          string `json:"zone"`
 	ResourceClass string `json:"resourceClass"` // ironic: instead of a flavor
 
@@ -58,7 +61,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	if err := strict(raw, &c); err != nil {
 		return c, err
 	}
-	return c, c.Jump.check()
+	return c, errors.Join(c.Jump.check(), c.RunNetwork.check())
 }
 
 // parseSpec reads and checks a machine's spec; unknown fields are refused.
@@ -92,7 +95,7 @@ func parseSpec(raw json.RawMessage) (Spec, error) {
 	switch s.Service {
 	case "magnum":
 		errs = append(errs, need("clusterTemplate", s.Template), need("pod", string(s.Pod)), unused("resourceClass", s.ResourceClass),
-			unused("image", s.Image), unused("network", s.Network), unused("user", s.User), unused("zone", s.Zone))
+			unused("image", s.Image), unused("network", s.Network), unused("user", s.User), unused("zone", s.Zone), unused("floatingPool", s.FloatingPool))
 		if s.Masters < 0 {
 			errs = append(errs, fmt.Errorf("masters: %d is negative", s.Masters))
 		}
@@ -100,7 +103,7 @@ func parseSpec(raw json.RawMessage) (Spec, error) {
 	case "nova":
 		errs = append(errs, need("flavor", s.Flavor), unused("resourceClass", s.ResourceClass))
 	case "ironic":
-		errs = append(errs, need("resourceClass", s.ResourceClass), unused("flavor", s.Flavor), unused("network", s.Network), unused("zone", s.Zone))
+		errs = append(errs, need("resourceClass", s.ResourceClass), unused("flavor", s.Flavor), unused("network", s.Network), unused("zone", s.Zone), unused("floatingPool", s.FloatingPool))
 	default:
 		return s, fmt.Errorf("service: unknown %q (known: ironic, magnum, nova)", s.Service)
 	}
@@ -134,6 +137,8 @@ type Params struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	Jump *Jump // in front of all machines; nil: none
 
+	RunNetwork *RunNetwork // for servers that name no network; nil: Nova picks
+
 	Secret  []byte // of the run, at least 16 bytes
 	SSHPort int    // for specs that name none; 0: 22
 
@@ -165,7 +170,7 @@ func Open(ctx context.Context, o backends.Options) (*backends.Backend, error) {
 	if err != nil {
 		return nil, backends.Errorf(backends.Config, op, "%w", err)
 	}
-	p.Jump, p.Secret, p.Log = c.Jump, o.Secret, o.Log
+	p.Jump, p.RunNetwork, p.Secret, p.Log = c.Jump, c.RunNetwork, o.Secret, o.Log
 	return New(ctx, p)
 }
 

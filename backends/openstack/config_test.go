@@ -34,6 +34,8 @@ func TestParseSpec(t *testing.T) {
 		`{"service": "ironic", "flavor": "f", "image": "i", "user": "u", "resourceClass": "baremetal"}`: "flavor: not used by the service ironic",
 		`{"service": "ironic", "image": "i", "user": "u"}`:                                              "resourceClass is missing",
 		`{"flavor": "f", "image": "i", "user": "u", "resourceClass": "c"}`:                              "resourceClass: not used by the service nova",
+		`{"service": "ironic", "resourceClass": "c", "image": "i", "user": "u", "floatingPool": "p"}`:   "floatingPool: not used by the service ironic",
+		`{"service": "magnum", "clusterTemplate": "t", "pod": {}, "floatingPool": "p"}`:                 "floatingPool: not used by the service magnum",
 		`{"flavor": "f", "image": "i", "user": "u", "sshPort": 70000}`:                                  "sshPort: 70000 is no port",
 	} {
 		if _, err := parseSpec(json.RawMessage(text)); err == nil || !strings.Contains(err.Error(), want) {

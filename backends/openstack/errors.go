@@ -94,6 +94,8 @@ func classOf(status int, message string) backends.Class {
 		return backends.Quota
 	case strings.Contains(message, "availability zone is not available"):
 		return backends.Capacity // that there is such a zone is known before: all its hosts are down or disabled
+	case strings.Contains(message, "No more IP addresses available"):
+		return backends.Capacity // of an external network, or of a subnet
 	case status == http.StatusTooManyRequests, status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout,
 		status == http.StatusRequestTimeout:
 		return backends.Transport

@@ -2,7 +2,6 @@ package openstack_test
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -51,32 +50,9 @@ func jumpHost(t *testing.T) (j openstack.Jump, host *sandbox.JumpHost) {
 	return j, host
 }
 
-// openJump opens a sandbox as users do, with a jump host among the settings.
 func openJump(t *testing.T, j openstack.Jump) (*backends.Backend, error) {
 	t.Helper()
-	s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir(), Hosts: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	file := filepath.Join(t.TempDir(), "clouds.yaml")
-	if err := os.WriteFile(file, s.CloudsYAML(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("OS_CLIENT_CONFIG_FILE", file)
-	config, err := json.Marshal(map[string]any{"cloud": sandbox.Cloud, "jump": j})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := openstack.Open(t.Context(), backends.Options{Cloud: "c", Config: config, Secret: make([]byte, 32)})
-	if err == nil {
-		t.Cleanup(func() { _ = b.Close(t.Context()) })
-	}
-	return b, err
+	return openWith(t, sandbox.Quota{}, map[string]any{"jump": j})
 }
 
 func TestSettingsOfAJumpHost(t *testing.T) {

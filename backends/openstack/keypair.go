@@ -76,8 +76,9 @@ func (o *provider) setPaired(run string, there bool) {
 	o.paired[run] = there
 }
 
-// releaseKeypair removes the run's keypair when nothing of the run is left, here or in the cloud.
-func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Ledger) error {
+// releaseRun removes what is the run's as a whole, its network and its keypair, when nothing else of it
+// is left, here or in the cloud.
+func (o *provider) releaseRun(ctx context.Context, run string, l backends.Ledger) error {
 	leave, err := o.keys.Enter(ctx, run)
 	if err != nil {
 		return err
@@ -89,7 +90,11 @@ func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Le
 		}
 	}
 	k, err := o.keypair(ctx, run)
-	if err != nil || k == nil {
+	if err != nil {
+		return err
+	}
+	nets, err := o.allOwnedNets(ctx, backends.Owner{Run: run})
+	if err != nil || k == nil && len(nets) == 0 {
 		return err
 	}
 	servers, err := o.ownedServers(ctx, backends.Owner{Run: run})
@@ -99,6 +104,14 @@ func (o *provider) releaseKeypair(ctx context.Context, run string, l backends.Le
 	coes, err := o.ownedClusters(ctx, backends.Owner{Run: run})
 	if err != nil || len(coes) > 0 {
 		return err
+	}
+	if len(nets) > 0 {
+		if err := o.removeRunNetwork(ctx, run, l); err != nil {
+			return err
+		}
+	}
+	if k == nil {
+		return nil
 	}
 	o.setPaired(run, false)
 	err = keypairs.Delete(ctx, o.cloud.compute, k.Name, nil).ExtractErr()

@@ -21,9 +21,9 @@ var _ backends.Collector = (*provider)(nil)
 // the comment of the key. Server groups have nothing but their names: they count where something
 // else of their run is there, as the keypair is until they are gone.
 func (o *provider) Leftovers(ctx context.Context) ([]backends.Leftover, error) {
-	var lists [4][]backends.Leftover
+	var lists [5][]backends.Leftover
 	g, gctx := errgroup.WithContext(ctx)
-	for i, list := range []func(context.Context) ([]backends.Leftover, error){o.leftServers, o.leftAllocations, o.leftClusters, o.leftKeypairs} {
+	for i, list := range []func(context.Context) ([]backends.Leftover, error){o.leftServers, o.leftAllocations, o.leftClusters, o.leftKeypairs, o.leftNets} {
 		g.Go(func() (err error) {
 			lists[i], err = list(gctx)
 			return err

@@ -154,9 +154,14 @@ func (o *provider) makeServers(ctx, stop context.Context, f *fleet, jobs []*job)
 	if err != nil {
 		return err
 	}
-	err = o.ensureKeypair(ctx, f, jobs[0].login)
+	if err = o.ensureKeypair(ctx, f, jobs[0].login); err == nil {
+		err = o.ensureRunNetwork(ctx, f, jobs)
+	}
 	leave()
 	if err != nil {
+		return err
+	}
+	if err := o.takeFloating(ctx, stop, f, jobs); err != nil {
 		return err
 	}
 	there, err := o.ownedServers(ctx, f.Owner)
@@ -215,6 +220,9 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job, hint server
 	if j.network != "" {
 		opts.Networks = []servers.Network{{UUID: j.network}}
 	}
+	if j.group != "" {
+		opts.SecurityGroups = []string{j.group}
+	}
 	s, err := servers.Create(ctx, o.cloud.compute, keypairs.CreateOptsExt{CreateOptsBuilder: opts, KeyName: keypairName(f.Owner.Run)}, hint).Extract()
 	err = o.cloud.fail(ctx, op, err)
 	switch {
@@ -231,6 +239,9 @@ func (o *provider) makeServer(ctx context.Context, f *fleet, j *job, hint server
 	case strings.Contains(err.Error(), "Invalid key_name"):
 		// Somebody removed the keypair under us; the next Provision makes it again.
 		o.setPaired(f.Owner.Run, false)
+		return &backends.Error{Class: backends.Infra, Op: op, Err: err}
+	case j.group != "" && strings.Contains(err.Error(), "not found"), j.group != "" && strings.Contains(err.Error(), "could not be found"):
+		o.setRunNet(f.Owner.Run, nil) // likewise
 		return &backends.Error{Class: backends.Infra, Op: op, Err: err}
 	default:
 		return err

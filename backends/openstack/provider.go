@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,12 @@ type provider struct {
 	coes    *poller[map[string]*clusterView]
 
 	making gates.Gates // by "run fleet": requests under way, which Release waits for
-	keys   gates.Gates // by run: one at a time makes or removes the keypair
+	keys   gates.Gates // by run: one at a time makes or removes the keypair and the run's network
 
-	mu     sync.Mutex
-	logins map[string]*key // by run; only so that the same bytes come back, which are salted
-	paired map[string]bool // runs whose keypair is known to be there
+	mu      sync.Mutex
+	logins  map[string]*key    // by run; only so that the same bytes come back, which are salted
+	paired  map[string]bool    // runs whose keypair is known to be there
+	runNets map[string]*runNet // by run, once it is there as a whole
 
 	configs map[string][]byte // kubeconfigs by cluster
 }
@@ -54,7 +56,7 @@ func New(ctx context.Context, p Params) (*backends.Backend, error) {
 	p.Launcher.Dial, p.Launcher.Log = p.Dial, p.Log
 	launcher := ssh.New(p.Launcher)
 	alive, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, jump: launcher.ReachJump, via: sync.OnceValues(p.Jump.access), logins: map[string]*key{}, paired: map[string]bool{}, configs: map[string][]byte{}}
+	o := &provider{p: p, cloud: c, log: p.Log, reach: launcher.Reach, jump: launcher.ReachJump, via: sync.OnceValues(p.Jump.access), logins: map[string]*key{}, paired: map[string]bool{}, runNets: map[string]*runNet{}, configs: map[string][]byte{}}
 	o.servers = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listAll, serversChanged)
 	o.metal = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listMetal, metalChanged)
 	o.coes = newPoller(alive, p.PollMin, p.PollMax, p.Log, o.listClusters, clustersChanged)
@@ -103,6 +105,10 @@ type job struct {
 	login   *key
 	host    *key
 	via     *backends.SSH
+	group   string // ID of a security group; empty: the cloud picks
+	pool    string // ID of the external network that its floating IP is from; empty: it has none
+
+	floating *netView
 
 	id      string // of the server or allocation, once it is known
 	address string
@@ -172,7 +178,14 @@ func (o *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 	g, gctx := errgroup.WithContext(ctx)
 	for _, wait := range []func(context.Context, *fleet, func(*job)) error{o.awaitServers, o.awaitNodes} {
 		g.Go(func() error {
-			return wait(gctx, f, func(j *job) { g.Go(func() error { return o.login(gctx, j) }) })
+			return wait(gctx, f, func(j *job) {
+				g.Go(func() error {
+					if err := o.giveFloating(gctx, j); err != nil {
+						return err
+					}
+					return o.login(gctx, j)
+				})
+			})
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -247,6 +260,11 @@ func (o *provider) prepare(ctx context.Context, req backends.FleetRequest) (*fle
 				return nil, err
 			}
 		}
+		if j.spec.FloatingPool != "" {
+			if j.pool, err = o.cloud.poolID(ctx, j.spec.FloatingPool); err != nil {
+				return nil, err
+			}
+		}
 		if j.spec.Zone != "" {
 			if err := o.cloud.zone(ctx, j.spec.Zone); err != nil {
 				return nil, err
@@ -281,12 +299,14 @@ func (o *provider) make(ctx, stop context.Context, f *fleet) error {
 }
 
 func (o *provider) access(j *job) *backends.SSH {
-	port := j.spec.SSHPort
-	if port == 0 {
-		port = o.p.SSHPort
+	host := j.address
+	if j.floating != nil {
+		host = j.floating.Address
 	}
-	return &backends.SSH{Addr: net.JoinHostPort(j.address, strconv.Itoa(port)), User: j.spec.User, Key: j.login.pem, HostKey: j.host.public, Via: j.via}
+	return &backends.SSH{Addr: net.JoinHostPort(host, strconv.Itoa(o.sshPort(j))), User: j.spec.User, Key: j.login.pem, HostKey: j.host.public, Via: j.via}
 }
+
+func (o *provider) sshPort(j *job) int { return cmp.Or(j.spec.SSHPort, o.p.SSHPort) }
 
 // login tries to log into a machine that is up until it lets us in. Before cloud-init is
 // through, nobody listens, or the login is refused; a wrong host key stays wrong.
@@ -339,6 +359,7 @@ func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.releaseServers(gctx, owner, l) })
+	g.Go(func() error { return o.removeNets(gctx, floatingIP, owner, l, nil) })
 	g.Go(func() error { return o.releaseNodes(gctx, owner, l) })
 	g.Go(func() error { return o.releaseClusters(gctx, owner, l) })
 	if err := g.Wait(); err != nil {
@@ -347,7 +368,7 @@ func (o *provider) Release(ctx context.Context, owner backends.Owner, l backends
 	if err := o.releaseGroups(ctx, owner, l); err != nil {
 		return err
 	}
-	return o.releaseKeypair(ctx, owner.Run, l)
+	return o.releaseRun(ctx, owner.Run, l)
 }
 
 // Owned lists what exists for an owner. The keypair belongs to the run as a whole.
@@ -371,7 +392,10 @@ func (o *provider) Owned(ctx context.Context, owner backends.Owner) ([]backends.
 	if err != nil {
 		return nil, err
 	}
-	var out []backends.Object
+	out, err := o.allOwnedNets(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range coes {
 		out = append(out, v.object())
 	}
