@@ -30,12 +30,14 @@ type Detached struct {
 	kubeconfig []byte
 	run        string
 	pod        Pod
+	data       map[string]string // of the ConfigMap
 }
 
 // Detach says where a run goes on.
 type Detach struct {
 	Run       string
 	Namespace string
+	Study     string          // its name
 	Machine   json.RawMessage // of a machine of the plan, from which the pod of dlx takes image, pull secret and tolerations
 	Image     string          // in place of the machine's
 }
@@ -70,6 +72,7 @@ func DetachedIn(ctx context.Context, config json.RawMessage, d Detach, o Options
 	out := &Detached{c: c, l: l, kubeconfig: kubeconfig, run: d.Run, pod: Pod{
 		Image: machine.Image, PullPolicy: machine.PullPolicy, PullSecret: machine.PullSecret, Tolerations: machine.Tolerations,
 	}}
+	out.data = map[string]string{dataRun: d.Run, dataStudy: d.Study, dataMachine: string(d.Machine), dataImage: d.Image}
 	if d.Image != "" && d.Image != machine.Image {
 		out.pod.Image, out.pod.PullPolicy = d.Image, ""
 	}

@@ -32,7 +32,7 @@ func (d *Detached) Make(ctx context.Context, v Volume) error {
 	if err := d.makeNamespace(ctx); err != nil {
 		return err
 	}
-	owner := &corev1.ConfigMap{ObjectMeta: d.meta(), Data: map[string]string{"run": d.run}}
+	owner := &corev1.ConfigMap{ObjectMeta: d.meta(), Data: d.data}
 	if err := d.put(ctx, configMaps, owner); err != nil {
 		return err
 	}

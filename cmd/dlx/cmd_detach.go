@@ -159,7 +159,7 @@ func (a *away) find(ctx context.Context, cloud *plan.Cloud, o *detachOptions) (e
 		if n := len(a.folder.history.Owned()); n > 0 && (own == "" || m != nil) {
 			return &exitError{exitEnvironment, fmt.Errorf("%s: %s of this run may still exist, where a detached one does not look: dlx gc %s", a.dir, words.Count(n, "object"), a.dir)}
 		}
-		a.mark = &detached{Format: 1, Run: a.folder.runID, Cloud: *cloud, Namespace: ns, Machine: a.plan.Fleets[0].Machines[0].Spec, Image: o.image}
+		a.mark = &detached{Format: 1, Run: a.folder.runID, Study: a.plan.Study, Cloud: *cloud, Namespace: ns, Machine: a.plan.Fleets[0].Machines[0].Spec, Image: o.image}
 	case m.Cloud.ID() != cloud.ID() || m.Namespace != ns && o.namespace+own != "":
 		return &exitError{exitEnvironment, fmt.Errorf("%s: its run is detached, in %s; after dlx fetch %s and dlx gc %s it can go on elsewhere", a.dir, m.where(), a.dir, a.dir)}
 	default: // as it was, but what a pod that is started now shall be

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,17 +11,20 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/kubernetes"
+	"dlx.dev/dlx/compiler/plan"
 	"dlx.dev/dlx/results"
 	"dlx.dev/dlx/results/export"
 	"dlx.dev/dlx/spec/words"
 )
 
 func newFetch() *cobra.Command {
-	return &cobra.Command{
+	var lost lostOptions
+	cmd := &cobra.Command{
 		Use:   "fetch RUN",
 		Short: "Bring home what a detached run has measured",
 		Long: `Fetch brings the journal and the logs of a run that dlx run --detach put into a
@@ -32,24 +34,43 @@ what came since; one that was cut off goes on where it was.
 
 Once a run has ended and all of it is fetched, dlx gc RUN removes it from the cluster.
 
+With --testbed the run folder is not here, because the computer it was on is lost, or
+another one: fetch makes it, for the one detached run of the testbed or that of --run.
+
 Exit codes: 0 what there is was fetched, also if trials of it failed, 2 no detached run,
 3 the cluster refused or cannot be reached, or a file is not what the journal says, 130
 and 143 interrupted.`,
-		Example: `  dlx fetch runs/mystudy`,
-		Args:    cobra.ExactArgs(1),
+		Example: `  dlx fetch runs/mystudy
+  dlx fetch --testbed cluster.cue --run mystudy-0123456789 runs/mystudy`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			err := lost.check()
+			if err != nil {
+				return err
+			}
 			ctx, end := interruptible(cmd.Context())
-			err := fetch(ctx, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if lost.testbed != "" {
+				err = lost.adopt(ctx, args[0])
+			}
+			if err == nil {
+				err = fetch(ctx, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			if code := end(); code != 0 {
-				return &exitError{code, errors.New("interrupted: the same command again goes on")}
+				return &exitError{code, errors.New("interrupted: dlx fetch " + args[0] + " goes on")}
 			}
 			return err
 		},
 	}
+	f := cmd.Flags()
+	f.StringVarP(&lost.testbed, "testbed", "T", "", "look for the run there: a CUE file, or a `NAME` in testbeds/ of the study")
+	f.StringVar(&lost.study, "study", ".", "with --testbed: the `FOLDER` in whose testbeds/ a NAME is looked for")
+	f.StringVar(&lost.run, "run", "", "with --testbed: the `ID` of the run")
+	f.StringVar(&lost.namespace, "namespace", "", "with --testbed: the `NAMESPACE` to look in (default the testbed's, or all)")
+	return cmd
 }
 
 func fetch(ctx context.Context, dir string, stdout, stderr io.Writer) error {
-	f, p, err := holdFolder(dir)
+	f, _, err := holdFolder(dir)
 	if err != nil {
 		return err
 	}
@@ -58,7 +79,7 @@ func fetch(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 	switch {
 	case err != nil:
 		return usage(err)
-	case mark == nil || mark.Removed || p == nil:
+	case mark == nil || mark.Removed:
 		return usage(fmt.Errorf("%s: its run is not detached: all there is is here", dir))
 	}
 	cluster, err := mark.open(ctx)
@@ -203,27 +224,49 @@ func (c *copying) once(ctx context.Context, pod string) error {
 	return err
 }
 
+// plan brings the plan, if the folder has none.
+func (c *copying) plan(ctx context.Context, pod string) error {
+	file := filepath.Join(c.dir, results.PlanFile)
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	var text bytes.Buffer
+	if err := c.cluster.Exec(ctx, pod, nil, &text, "/bin/sh", "-c", `cat "$1"`, "dlx", onVolume(awayPlan)); err != nil {
+		return err
+	}
+	if _, err := plan.Decode(text.Bytes()); err != nil {
+		return fmt.Errorf("its plan: %w", err)
+	}
+	return renameio.WriteFile(file, text.Bytes(), 0o644)
+}
+
 func (c *copying) through(ctx context.Context, pod string) error {
+	if err := c.plan(ctx, pod); err != nil {
+		return err
+	}
 	file := filepath.Join(c.dir, results.JournalFile)
-	size, sum, err := prefix(file)
+	info, err := os.Stat(file)
 	if err != nil {
 		return err
 	}
-	j, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0o644)
+	sum, err := prefix(file, info.Size())
 	if err != nil {
 		return err
 	}
-	defer j.Close()
+	u, err := newUnpacker(c.dir, info.Size())
+	if err != nil {
+		return err
+	}
+	defer u.journal.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := c.cluster.Exec(ctx, pod, nil, w, c.mark.Program, "pack", onVolume(awayFolder), "--from", strconv.FormatInt(size, 10), "--sum", sum)
+		err := c.cluster.Exec(ctx, pod, nil, w, c.mark.Program, "pack", onVolume(awayFolder), "--from", strconv.FormatInt(info.Size(), 10), "--sum", sum)
 		_ = w.CloseWithError(err)
 		done <- err
 	}()
-	u := &unpacker{dir: c.dir, journal: j, size: size, got: map[string]string{}}
 	err = u.read(r)
 	_ = r.CloseWithError(err)
 	c.lines, c.files, c.odd = c.lines+u.lines, c.files+u.files, append(c.odd, u.odd...)
@@ -234,16 +277,4 @@ func (c *copying) through(ctx context.Context, pod string) error {
 		return ended
 	}
 	return err
-}
-
-// prefix is what a copy says of its journal: the size and the checksum.
-func prefix(file string) (int64, string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	return n, hex.EncodeToString(h.Sum(nil)), err
 }

@@ -111,7 +111,7 @@ func (o *gcOptions) collection(ctx context.Context) (*collection, error) {
 	rand.Read(g.secret) // never fails; nothing is derived from it, for nothing is made
 	var err error
 	if o.testbed != "" {
-		if g.clouds, err = o.testbedClouds(ctx); err != nil {
+		if g.clouds, err = testbedClouds(ctx, o.testbed, o.study); err != nil {
 			return nil, err
 		}
 		g.named = true
@@ -125,10 +125,11 @@ func (o *gcOptions) collection(ctx context.Context) (*collection, error) {
 	return g, g.withoutFolder(o.testbed)
 }
 
-func (o *gcOptions) testbedClouds(ctx context.Context) ([]plan.Cloud, error) {
-	tb, err := spec.LoadTestbed(ctx, o.testbed, o.study, spec.Options{})
+// testbedClouds are those of a testbed, which may be one of a study.
+func testbedClouds(ctx context.Context, testbed, study string) ([]plan.Cloud, error) {
+	tb, err := spec.LoadTestbed(ctx, testbed, study, spec.Options{})
 	var mistakes diag.List
-	if err := collect(&mistakes, err, testbedDir(o.testbed, o.study)); err != nil {
+	if err := collect(&mistakes, err, testbedDir(testbed, study)); err != nil {
 		return nil, err
 	}
 	if err := mistakes.Err(); err != nil {

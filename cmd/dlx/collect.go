@@ -82,6 +82,9 @@ func (g *collection) inCloud(ctx context.Context, c plan.Cloud) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeBackend(context.WithoutCancel(ctx), b)) }()
+	if err := g.tellDetached(ctx, &c); err != nil {
+		return err
+	}
 	col, ok := b.Provider.(backends.Collector)
 	if !ok {
 		return fmt.Errorf("backend %s cannot look for leftovers", c.Backend)

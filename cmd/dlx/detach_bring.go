@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/kubernetes"
@@ -59,15 +61,34 @@ func (a *away) bring(ctx context.Context, in *kubernetes.Inlet) error {
 	if err := in.Put(ctx, backends.File{Name: results.PlanFile, Path: filepath.Join(a.dir, results.PlanFile)}, awayPlan); err != nil {
 		return err
 	}
-	// A journal that is there is this one and what came after it.
-	err := a.cluster.Exec(ctx, in.Pod, nil, io.Discard, "/bin/sh", "-c", `test -s "$1"`, "dlx", onVolume(awayFolder+"/"+results.JournalFile))
-	var no *kubernetes.CommandError
-	if errors.As(err, &no) && a.folder.history.Run != "" {
-		return in.Put(ctx, backends.File{Name: results.JournalFile, Path: filepath.Join(a.dir, results.JournalFile)}, awayFolder+"/"+results.JournalFile)
+	return a.history(ctx, in.Pod)
+}
+
+// history brings what the folder here has more than that on the volume: what was measured before.
+// What was measured there since is in both or there alone.
+func (a *away) history(ctx context.Context, pod string) error {
+	at := onVolume(awayFolder)
+	var text bytes.Buffer
+	if err := a.cluster.Exec(ctx, pod, nil, &text, "/bin/sh", "-c", `mkdir -p "$1" && touch "$2" && wc -c <"$2"`, "dlx", at, at+"/"+results.JournalFile); err != nil {
+		return err
 	}
-	if errors.As(err, &no) {
-		return nil
+	there, err := strconv.ParseInt(strings.TrimSpace(text.String()), 10, 64)
+	if err != nil {
+		return fmt.Errorf("size of the journal in the cluster: %w", err)
 	}
+	file := filepath.Join(a.dir, results.JournalFile)
+	info, err := os.Stat(file)
+	if err != nil || info.Size() <= there {
+		return err
+	}
+	sum, err := prefix(file, there)
+	if err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	go func() { _ = w.CloseWithError(pack(w, a.dir, there, sum)) }()
+	err = a.cluster.Exec(ctx, pod, r, io.Discard, a.mark.Program, "unpack", at, "--from", strconv.FormatInt(there, 10), "--sum", sum)
+	_ = r.CloseWithError(err)
 	return err
 }
 

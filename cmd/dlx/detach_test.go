@@ -204,6 +204,17 @@ func TestADetachedRunOnACluster(t *testing.T) {
 			t.Errorf("%s: %v\n%s", metric, err, b)
 		}
 	}
+	// Whoever has lost the folder makes it again.
+	again := filepath.Join(t.TempDir(), "again")
+	b.dlx(0, "fetch", "--testbed", testbed, "--namespace", b.namespace, "--run", run, again)
+	whole(t, again)
+	sameFiles(t, filepath.Join(again, "logs"), filepath.Join(b.dir, "logs"))
+	sum, err := prefix(journal, fileSize(t, journal))
+	if copied := filepath.Join(again, "journal.jsonl"); err != nil {
+		t.Error(err)
+	} else if got, err := prefix(copied, fileSize(t, copied)); err != nil || got != sum {
+		t.Errorf("the journal of the folder that was made again is another (%v)", err)
+	}
 	if out, _ = b.dlx(0, "gc", b.dir); !strings.Contains(out, "detached run") {
 		t.Errorf("gc: %s", out)
 	}
@@ -212,6 +223,15 @@ func TestADetachedRunOnACluster(t *testing.T) {
 	if out, _ = b.dlx(0, append(b.args, "--progress", "none")...); !strings.HasPrefix(out, "6 trials: 6 done, 6 of them before") {
 		t.Errorf("at home: %s", out)
 	}
+}
+
+func fileSize(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }
 
 // login makes a namespace and a kubeconfig for who has in it the rights that are written down, and
@@ -254,12 +274,12 @@ func (b *detachBed) login() string {
 }
 
 // labVolume makes a volume that a claim without a class gets, for the lab makes none by itself. It
-// lies in a folder that all nodes of the lab see.
-func labVolume(b *detachBed) {
+// lies in a folder that all nodes of the lab see. In the end it goes, and the bed's namespace.
+func labVolume(b *detachBed) (folder string) {
 	b.t.Helper()
-	name := b.namespace
+	name, folder := b.namespace, b.t.TempDir()
 	status, text := b.api(http.MethodPost, "/api/v1/persistentvolumes", fmt.Sprintf(`{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": %q},
-		"spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": %q}}}`, name, b.t.TempDir()))
+		"spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": %q}}}`, name, folder))
 	if status != http.StatusCreated {
 		b.t.Fatalf("volume: %d %s", status, text)
 	}
@@ -270,6 +290,7 @@ func labVolume(b *detachBed) {
 			}
 		}
 	})
+	return folder
 }
 
 // onlyTheRoleOfDlx checks that an account has the rules of rbac/namespace.yaml and no others.

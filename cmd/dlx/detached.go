@@ -23,6 +23,7 @@ const detachedFile = "detached.json"
 type detached struct {
 	Format    int             `json:"format"`
 	Run       string          `json:"run"`
+	Study     string          `json:"study"` // its name
 	Cloud     plan.Cloud      `json:"cloud"`
 	Namespace string          `json:"namespace"`
 	Machine   json.RawMessage `json:"machine"` // whose image is that of dlx
@@ -59,7 +60,7 @@ func (d *detached) write(dir string) error {
 
 // open finds the cluster.
 func (d *detached) open(ctx context.Context) (*kubernetes.Detached, error) {
-	return kubernetes.DetachedIn(ctx, d.Cloud.Config, kubernetes.Detach{Run: d.Run, Namespace: d.Namespace, Machine: d.Machine, Image: d.Image}, kubernetes.Options{})
+	return kubernetes.DetachedIn(ctx, d.Cloud.Config, kubernetes.Detach{Run: d.Run, Namespace: d.Namespace, Study: d.Study, Machine: d.Machine, Image: d.Image}, kubernetes.Options{})
 }
 
 // where names the place for people.

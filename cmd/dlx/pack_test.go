@@ -65,12 +65,17 @@ func (r *packedRun) trial(name, log string) {
 // stream is what a copy is sent.
 func (r *packedRun) stream(copied string) []byte {
 	r.t.Helper()
-	size, sum, err := prefix(filepath.Join(copied, results.JournalFile))
+	file := filepath.Join(copied, results.JournalFile)
+	info, err := os.Stat(file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sum, err := prefix(file, info.Size())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := pack(&b, r.dir, size, sum); err != nil {
+	if err := pack(&b, r.dir, info.Size(), sum); err != nil {
 		r.t.Fatal(err)
 	}
 	return b.Bytes()
@@ -87,16 +92,15 @@ func emptyCopy(t *testing.T) string {
 
 func unpackInto(t *testing.T, dir string, from io.Reader) (*unpacker, error) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(dir, results.JournalFile), os.O_WRONLY|os.O_APPEND, 0)
+	info, err := os.Stat(filepath.Join(dir, results.JournalFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
+	u, err := newUnpacker(dir, info.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &unpacker{dir: dir, journal: f, size: size, got: map[string]string{}}
+	defer u.journal.Close()
 	return u, u.read(from)
 }
 
@@ -220,11 +224,11 @@ func TestACopyOfAnotherRunIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, []byte("another\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	size, sum, err := prefix(file)
+	sum, err := prefix(file, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := pack(io.Discard, r.dir, size, sum); err == nil || !strings.Contains(err.Error(), "does not begin with the 8 bytes of the copy's") {
+	if err := pack(io.Discard, r.dir, 8, sum); err == nil || !strings.Contains(err.Error(), "does not begin with the 8 bytes of the copy's") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -102,7 +102,7 @@ Exit codes: 0 ok, 1 trials failed, 2 command or spec wrong, 3 environment refuse
 	}
 	root.SetVersionTemplate("dlx {{.Version}}\n")
 	root.AddCommand(
-		newInit(), newVet(), newPlan(), newRun(), newStatus(), newLogs(), newReport(), newFetch(), newGC(), newSandbox(), newVendor(), newVersion(), newCNNBench(), newPack(),
+		newInit(), newVet(), newPlan(), newRun(), newStatus(), newLogs(), newReport(), newFetch(), newGC(), newSandbox(), newVendor(), newVersion(), newCNNBench(), newPack(), newUnpack(),
 	)
 	return root
 }
