@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -160,7 +161,7 @@ func TestARunOutlastsRestartsOnACluster(t *testing.T) {
 func restart(t *testing.T, lab, name string) {
 	t.Helper()
 	const script = `. "$1/env.sh"; kill -9 "$(cat "$run/pid/$2")"; exec "$1/start.sh"`
-	if out, err := exec.CommandContext(t.Context(), "bash", "-ec", script, "restart", lab, name).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "bash", "-ec", script, "restart", lab, name).CombinedOutput(); err != nil {
 		t.Fatalf("restart %s: %v\n%s", name, err, out)
 	}
 }

@@ -4,6 +4,7 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${LAB_NAME:=dlxkube}"             # of the network namespace, the control group and the bridge
 : "${LAB_NODES=node1 node2 node3}"    # a parameter server and two workers on hosts of their own; empty: only simulated nodes, which take no root
 : "${LAB_SIMULATED:=3}"              # so many nodes are simulated
+: "${LAB_STATIC:=}"                  # of these nodes, whose kubelet gives whole CPUs to one pod alone; it keeps CPU 0
 : "${LAB_NET:=10.200}"               # the /16 of nodes and pods, inside the namespace only
 : "${LAB_LINK:=198.18.77}"           # the /30 between this computer (.1) and the namespace (.2)
 : "${LAB_LOOPBACK:=127.77.0.1}"      # where everything listens when there are only simulated nodes

@@ -1,8 +1,8 @@
 # What start.sh and stop.sh share; sourced. With real nodes both run as root, and "sudo" keeps the caller's settings.
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 if [ -n "$LAB_NODES" ] && [ "$(id -u)" != 0 ]; then
-  export LAB_HOME LAB_NAME LAB_NODES LAB_SIMULATED LAB_NET LAB_LINK LAB_IMAGE LAB_CNI
-  exec sudo --preserve-env=LAB_HOME,LAB_NAME,LAB_NODES,LAB_SIMULATED,LAB_NET,LAB_LINK,LAB_IMAGE,LAB_CNI "$lab/${0##*/}" "$@"
+  export LAB_HOME LAB_NAME LAB_NODES LAB_STATIC LAB_SIMULATED LAB_NET LAB_LINK LAB_IMAGE LAB_CNI
+  exec sudo --preserve-env=LAB_HOME,LAB_NAME,LAB_NODES,LAB_STATIC,LAB_SIMULATED,LAB_NET,LAB_LINK,LAB_IMAGE,LAB_CNI "$lab/${0##*/}" "$@"
 fi
 bin=$(realpath -m "$bin") # as /proc shows it
 netns() { LAB_NETNS=$LAB_NAME "$lab/../netns.sh" "$@"; }

@@ -70,6 +70,9 @@ clusterDomain: cluster.local
 volumePluginDir: /var/lib/kubelet/volume-plugins
 nodeStatusUpdateFrequency: 5s
 END
+  [[ " $LAB_STATIC " != *" $name "* ]] || printf 'cpuManagerPolicy: static\nreservedSystemCPUs: "0"\n' >>"$dir/kubelet.yaml"
+  # With what another policy left a kubelet does not start.
+  alive "$name-kubelet" || rm -f "$dir/var/lib/kubelet/cpu_manager_state"
   daemon "$name-kubelet" $enter "$bin/kubelet" --kubeconfig "$pki/$name.kubeconfig" --config "$dir/kubelet.yaml" \
     --hostname-override "$name" --node-ip "$at"
 }
