@@ -371,7 +371,7 @@ func TestKubectl(t *testing.T) {
 		{"apply -f m.yaml", "^namespace/n1 created\nconfigmap/cm created\nservice/svc created\njob.batch/j created\npod/p created$"},
 		{"apply -f m.yaml", "^namespace/n1 unchanged\nconfigmap/cm unchanged\nservice/svc unchanged\njob.batch/j unchanged\npod/p unchanged$"},
 		{"apply -f bad.yaml", `unknown field "dada"`},
-		{"apply --server-side -f m.yaml", "the sandbox does not serve server-side apply"},
+		{"apply --server-side -f m.yaml", "^namespace/n1 serverside-applied\nconfigmap/cm serverside-applied\nservice/svc serverside-applied\njob.batch/j serverside-applied\npod/p serverside-applied$"},
 		{"-n n1 wait --for=condition=complete job/j --timeout=60s", "^job.batch/j condition met$"},
 		{"-n n1 wait --for=condition=Ready pod/p --timeout=60s", "^pod/p condition met$"},
 		{"-n n1 get all", "pod/j-0-POD 0/1 Completed 0 Ns(?s:.*)pod/p 1/1 Running 0 Ns(?s:.*)service/svc ClusterIP None <none> 80/TCP Ns(?s:.*)job.batch/j Complete 2/2 Ns Ns$"},

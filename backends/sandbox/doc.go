@@ -23,7 +23,7 @@
 // are in the file DLX_SANDBOX_HOSTS. The annotation sandbox.dlx.dev/isolation of nodes says which.
 //
 // Ordinary clients work on it: openstackclient with its plugins of Magnum and Ironic, and kubectl,
-// but for explain, port-forward, attach and server-side apply. CloudsYAML and Cluster give them
+// but for explain, port-forward and attach. CloudsYAML and Cluster give them
 // their files; dlx sandbox serve does all of it.
 //
 // Images called sandbox, or sandbox/anything, are known. Limits of memory are not enforced.

@@ -104,8 +104,8 @@ func TestAPIRefusals(t *testing.T) {
 		if !apierrors.IsTimeout(r) || !strings.Contains(r.Error(), "Too large resource version: 999999999, current: ") {
 			w.t.Errorf("got %v", r)
 		}
-		want("server-side apply", w.core.Patch(types.ApplyYAMLPatchType).Namespace("default").Resource("configmaps").Name("race").Body([]byte("a: b")).Do(ctx).Error(),
-			415, metav1.StatusReasonUnsupportedMediaType, "the sandbox does not serve server-side apply: send a patch, as kubectl apply does without --server-side")
+		want("an apply by nobody", w.core.Patch(types.ApplyYAMLPatchType).Namespace("default").Resource("configmaps").Name("race").Body([]byte("a: b")).Do(ctx).Error(),
+			422, metav1.StatusReasonInvalid, `PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch`)
 		want("a subresource that is not served", w.batch.Get().Namespace("default").Resource("jobs").Name("twice").SubResource("scale").Do(ctx).Error(),
 			404, metav1.StatusReasonNotFound, "the sandbox does not serve GET /apis/batch/v1/namespaces/default/jobs/twice/scale")
 		want("a group that is not served", w.core.Get().AbsPath("/apis/apps/v1").Do(ctx).Error(),

@@ -81,6 +81,7 @@ func (k *kube) answer(w http.ResponseWriter, r *http.Request) {
 		c.fail(apierrors.NewUnauthorized("Unauthorized"))
 		return
 	}
+	c.groups = groups
 	p := strings.Trim(r.URL.Path, "/")
 	if c.split(p) {
 		if !c.may(groups) {
@@ -94,7 +95,6 @@ func (k *kube) answer(w http.ResponseWriter, r *http.Request) {
 		c.fail(statusError(http.StatusForbidden, metav1.StatusReasonForbidden, fmt.Sprintf("forbidden: User %q cannot %s path %q", c.user, strings.ToLower(r.Method), r.URL.Path)))
 		return
 	}
-	c.groups = groups
 	c.discover(p)
 }
 

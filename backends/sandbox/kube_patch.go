@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
-// patched is the object as the request's patch makes it, as JSON. Server-side apply is refused.
+// patched is the object as the request's patch makes it, as JSON.
 func (c *call) patched(old object) ([]byte, *apierrors.StatusError) {
 	doc, err := json.Marshal(bare(old))
 	if err != nil {
@@ -43,8 +43,7 @@ func (c *call) patched(old object) ([]byte, *apierrors.StatusError) {
 				Reason: metav1.StatusReasonInvalid, Message: "the server rejected our request due to an error in our request: " + err.Error()}}
 		}
 	case types.ApplyYAMLPatchType:
-		return nil, statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-			"the sandbox does not serve server-side apply: send a patch, as kubectl apply does without --server-side")
+		return c.applied(old, doc)
 	default:
 		return nil, &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
 			Message: "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"}}

@@ -46,7 +46,11 @@ func (c *call) run(ctx context.Context) {
 	case "create":
 		err = c.create()
 	case "update", "patch":
-		err = c.change()
+		if c.applies() && c.sub == "" {
+			err = c.apply()
+		} else {
+			err = c.change()
+		}
 	case "delete":
 		err = c.delete()
 	case "deletecollection":
@@ -295,6 +299,9 @@ func (c *call) merge(old, o object) (object, *apierrors.StatusError) {
 		if err := remarshal(b, o); err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
+	}
+	if len(o.GetManagedFields()) == 0 { // of another writer, who owns nothing
+		o.SetManagedFields(old.GetManagedFields())
 	}
 	o.SetNamespace(old.GetNamespace())
 	o.SetUID(old.GetUID())
