@@ -196,8 +196,8 @@ var (
 	rightsInside = []right{
 		{"", "pods", "", []string{"create", "get", "list", "watch", "patch", "delete"}},
 		{"", "pods", "exec", []string{"create", "get"}},
-		{"", "configmaps", "", []string{"create", "get", "list", "delete"}},
-		{"", "services", "", []string{"create", "get", "list"}},
+		{"", "configmaps", "", []string{"create", "get", "list", "patch", "delete"}},
+		{"", "services", "", []string{"create", "get", "list", "patch"}},
 		{"", "events", "", []string{"list", "watch"}},
 		{"batch", "jobs", "", []string{"create", "get", "list", "delete"}},
 	}

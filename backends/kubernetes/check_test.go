@@ -96,8 +96,8 @@ func TestCheck(t *testing.T) {
 		{name: "no right", ns: "default", cloud: func(f *sandbox.Faults) { f.Fail(role, http.StatusCreated, `{"status": {"allowed": false}}`, 99) }, needs: []backends.Need{places(1, plain, one)}, want: []string{
 			`-1 -1 namespace: the login may not create, get, list, watch, patch, delete pods in namespace "default": grant it these verbs`,
 			`-1 -1 namespace: the login may not create, get pods/exec in namespace "default": grant it these verbs`,
-			`-1 -1 namespace: the login may not create, get, list, delete configmaps in namespace "default": grant it these verbs`,
-			`-1 -1 namespace: the login may not create, get, list services in namespace "default": grant it these verbs`,
+			`-1 -1 namespace: the login may not create, get, list, patch, delete configmaps in namespace "default": grant it these verbs`,
+			`-1 -1 namespace: the login may not create, get, list, patch services in namespace "default": grant it these verbs`,
 			`-1 -1 namespace: the login may not list, watch events in namespace "default": grant it these verbs`,
 			`-1 -1 namespace: the login may not create, get, list, delete jobs in namespace "default": grant it these verbs`}},
 		{name: "no namespace, and no right to make it", ns: "bench", cloud: func(f *sandbox.Faults) { f.Fail(role, http.StatusCreated, `{"status": {"allowed": false}}`, 99) }, needs: []backends.Need{places(1, plain, one)}, want: []string{

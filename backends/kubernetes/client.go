@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -80,7 +81,8 @@ func (c *client) close() {
 	utilnet.CloseIdleConnectionsFor(c.http.Transport)
 }
 
-// limited lets some requests through at a time. A watch counts until it is answered.
+// limited lets some requests through at a time, and sends those that only read once more when their
+// connection breaks. A watch counts until it is answered.
 type limited struct {
 	next http.RoundTripper
 	room chan struct{}
@@ -90,7 +92,11 @@ func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case l.room <- struct{}{}:
 		defer func() { <-l.room }()
-		return l.next.RoundTrip(r)
+		resp, err := l.next.RoundTrip(r)
+		if err != nil && r.Method == http.MethodGet && r.Context().Err() == nil {
+			return l.next.RoundTrip(r) // the connection broke; what only asks may be asked again
+		}
+		return resp, err
 	case <-r.Context().Done():
 		return nil, context.Cause(r.Context())
 	}
@@ -128,14 +134,15 @@ type kind struct {
 	batch   bool
 	rbac    bool
 	cluster bool // not in a namespace
+	applied bool // of a fleet: made by server-side apply, which brings what is there up to date
 }
 
 var (
 	namespaces = kind{name: "namespaces", cluster: true}
 	nodes      = kind{name: "nodes", cluster: true}
 	pods       = kind{name: "pods"}
-	configMaps = kind{name: "configmaps"}
-	services   = kind{name: "services"}
+	configMaps = kind{name: "configmaps", applied: true}
+	services   = kind{name: "services", applied: true}
 	events     = kind{name: "events"}
 	jobs       = kind{name: "jobs", batch: true}
 
@@ -166,8 +173,19 @@ func (c *client) get(ctx context.Context, r kind, ns, name string, into runtime.
 	return c.at(c.of(r).Get(), r, ns).Name(name).Do(ctx).Into(into)
 }
 
-func (c *client) create(ctx context.Context, r kind, ns string, obj, into runtime.Object) error {
-	return c.at(c.of(r).Post(), r, ns).Body(obj).Do(ctx).Into(into)
+func (c *client) create(ctx context.Context, r kind, ns string, obj thing, into runtime.Object) error {
+	return c.at(c.of(r).Post(), r, ns).Param("fieldManager", manager).Body(obj).Do(ctx).Into(into)
+}
+
+// apply makes an object, or changes what dlx said of one to what it says now; obj has its kind. It
+// takes the verb create where there is none.
+func (c *client) apply(ctx context.Context, r kind, ns string, obj thing, into runtime.Object) error {
+	doc, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
+	return c.at(c.of(r).Patch(types.ApplyYAMLPatchType), r, ns).Name(obj.GetName()).
+		Param("fieldManager", manager).Param("force", "true").Body(doc).Do(ctx).Into(into)
 }
 
 func (c *client) list(ctx context.Context, r kind, ns string, o metav1.ListOptions, into runtime.Object) error {
@@ -181,7 +199,7 @@ func (c *client) watch(ctx context.Context, r kind, ns string, o metav1.ListOpti
 
 // patch merges a JSON document into an object.
 func (c *client) patch(ctx context.Context, r kind, ns, name, doc string) error {
-	return c.at(c.of(r).Patch(types.MergePatchType), r, ns).Name(name).Body([]byte(doc)).Do(ctx).Error()
+	return c.at(c.of(r).Patch(types.MergePatchType), r, ns).Name(name).Param("fieldManager", manager).Body([]byte(doc)).Do(ctx).Error()
 }
 
 func (c *client) remove(ctx context.Context, r kind, ns, name string, o metav1.DeleteOptions) error {

@@ -27,6 +27,7 @@ type cluster struct {
 	opt Options
 
 	making *gates.Gates // the launcher's
+	nsSeen time.Time    // when the namespace was there; its gate guards it
 
 	bell   bell
 	pods   *mirror[*corev1.Pod]
@@ -37,7 +38,21 @@ type cluster struct {
 	mu       sync.Mutex
 	capacity map[string]corev1.ResourceList // by node, what it can give; nil: it may not be read
 	staged   map[string]string              // by holder's UID, checksum, name and mode: the path
+	readied  map[string]map[string]string   // by holder's UID: the facts of a machine that is prepared
 	staging  gates.Gates                    // by the same: sends under way
+	kept     map[string]map[string][]byte   // by holder and folder: small files of processes that have ended, see left
+	keeps    int                            // so many bytes
+	running  map[string]*finishing          // by name: Jobs started here whose ends have not all been read
+	finished chan *finishing                // Jobs to be removed
+	jobs     gates.Gates                    // by name: a Job is made or removed
+}
+
+// ownerKey is the key of an owner's pods in the mirror.
+func ownerKey(o backends.Owner) string {
+	if o.Fleet == "" {
+		return label(o.Run) + "/"
+	}
+	return label(o.Run) + "/" + label(o.Fleet)
 }
 
 // errClosed ends what goes on when the launcher is closed.
@@ -45,9 +60,15 @@ var errClosed = errors.New("the launcher is closed")
 
 func newCluster(ctx context.Context, api *client, ns string, making *gates.Gates, o Options) *cluster {
 	alive, end := context.WithCancelCause(quiet(context.WithoutCancel(ctx), o.Log))
-	c := &cluster{client: api, ns: ns, opt: o, making: making, end: func() { end(errClosed) }, capacity: map[string]corev1.ResourceList{}, staged: map[string]string{}}
-	c.pods = &mirror[*corev1.Pod]{bell: &c.bell, objs: map[string]*corev1.Pod{}}
-	c.events = &mirror[*corev1.Event]{bell: &c.bell, objs: map[string]*corev1.Event{}}
+	c := &cluster{client: api, ns: ns, opt: o, making: making, end: func() { end(errClosed) },
+		capacity: map[string]corev1.ResourceList{}, staged: map[string]string{}, readied: map[string]map[string]string{}, kept: map[string]map[string][]byte{},
+		running: map[string]*finishing{}, finished: make(chan *finishing, maxFinished)}
+	c.pods = newMirror(&c.bell, func(p *corev1.Pod) []string {
+		run, fleet := p.Labels[labelRun], p.Labels[labelFleet]
+		return []string{p.Labels[labelGroup], run + "/", run + "/" + fleet}
+	})
+	c.events = newMirror(&c.bell, func(e *corev1.Event) []string { return []string{string(e.InvolvedObject.UID)} })
+	c.work.Go(func() { c.removeFinished(alive) })
 	c.work.Go(func() {
 		c.pods.follow(alive, api, pods, ns, func() runtime.Object { return &corev1.Pod{} }, func() runtime.Object { return &corev1.PodList{} },
 			metav1.ListOptions{LabelSelector: labelManager + "=" + manager})
@@ -109,7 +130,7 @@ func (c *cluster) lasts(t *trouble) time.Duration {
 
 // warningsOf gives the warnings about an object, oldest first not promised.
 func (c *cluster) warningsOf(uid string) []*corev1.Event {
-	return c.events.all(func(e *corev1.Event) bool { return string(e.InvolvedObject.UID) == uid })
+	return c.events.group(uid)
 }
 
 // home is the folder of a fleet on the scratch volume, the same in all of its pods.

@@ -31,6 +31,8 @@ func TestCluster(t *testing.T) {
 		{"a namespace goes with the last fleet, and comes again", namespaceLives},
 		{"large files are staged", largeFiles},
 		{"many processes of a group are started together", wideGroup},
+		{"what belongs to a fleet is applied by dlx, with the last deadline", appliedFleet},
+		{"a Job goes when the ends of all its processes are read", readJobsGo},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("sandbox", func(t *testing.T) {

@@ -31,6 +31,9 @@ func (l *Launcher) Open(ctx context.Context, m backends.Machine, id, name string
 	case offset < 0:
 		return nil, backends.Errorf(backends.Config, p.op, "offset %d is negative", offset)
 	}
+	if r, ok := p.take(name, offset); ok {
+		return r, nil
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	s := &stream{ctx: ctx, end: end, p: p, name: filepath.ToSlash(name), at: offset, size: -1}
 	if err := s.open(); err != nil {

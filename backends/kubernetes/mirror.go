@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,12 +42,18 @@ func (b *bell) ring() {
 // it gives out are not to be changed.
 type mirror[T metav1.Object] struct {
 	bell *bell
+	keys func(T) []string // of the groups that an object belongs to
 
 	mu     sync.Mutex
-	objs   map[string]T // by name
+	objs   map[string]T            // by name
+	groups map[string]map[string]T // by key and name: whoever waits looks after every change, and there may be thousands of objects
 	synced bool
 	err    error     // of the last list or watch; nil once one was answered
 	since  time.Time // of the first of these errors
+}
+
+func newMirror[T metav1.Object](b *bell, keys func(T) []string) *mirror[T] {
+	return &mirror[T]{bell: b, keys: keys, objs: map[string]T{}, groups: map[string]map[string]T{}}
 }
 
 var _ cache.ReflectorStore = (*mirror[metav1.Object])(nil)
@@ -58,17 +66,36 @@ func (m *mirror[T]) get(name string) (obj T, ok bool) {
 	return obj, ok
 }
 
-// all gives those that fit.
-func (m *mirror[T]) all(fits func(T) bool) []T {
+// group gives the objects of a key.
+func (m *mirror[T]) group(key string) []T {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []T
-	for _, o := range m.objs {
-		if fits(o) {
-			out = append(out, o)
+	return slices.Collect(maps.Values(m.groups[key]))
+}
+
+// add and drop keep the groups in step with the objects. The caller holds mu.
+
+func (m *mirror[T]) add(o T) {
+	m.objs[o.GetName()] = o
+	for _, k := range m.keys(o) {
+		if m.groups[k] == nil {
+			m.groups[k] = map[string]T{}
+		}
+		m.groups[k][o.GetName()] = o
+	}
+}
+
+func (m *mirror[T]) drop(name string) {
+	o, ok := m.objs[name]
+	if !ok {
+		return
+	}
+	delete(m.objs, name)
+	for _, k := range m.keys(o) {
+		if delete(m.groups[k], name); len(m.groups[k]) == 0 {
+			delete(m.groups, k)
 		}
 	}
-	return out
 }
 
 // state says whether everything has been seen once, and what keeps the watch from going on.
@@ -123,7 +150,8 @@ func (m *mirror[T]) put(obj any) error {
 	if o, ok := obj.(T); ok {
 		o.SetManagedFields(nil) // half of an object's bytes
 		m.mu.Lock()
-		m.objs[o.GetName()] = o
+		m.drop(o.GetName()) // one of the same name may be another object
+		m.add(o)
 		m.mu.Unlock()
 		m.bell.ring()
 	}
@@ -134,7 +162,7 @@ func (m *mirror[T]) put(obj any) error {
 func (m *mirror[T]) Delete(obj any) error {
 	if o, ok := obj.(T); ok {
 		m.mu.Lock()
-		delete(m.objs, o.GetName())
+		m.drop(o.GetName())
 		m.mu.Unlock()
 		m.bell.ring()
 	}
@@ -143,15 +171,14 @@ func (m *mirror[T]) Delete(obj any) error {
 
 // Replace implements cache.ReflectorStore.
 func (m *mirror[T]) Replace(list []any, _ string) error {
-	objs := make(map[string]T, len(list))
+	m.mu.Lock()
+	m.objs, m.groups, m.synced = make(map[string]T, len(list)), map[string]map[string]T{}, true
 	for _, obj := range list {
 		if o, ok := obj.(T); ok {
 			o.SetManagedFields(nil)
-			objs[o.GetName()] = o
+			m.add(o)
 		}
 	}
-	m.mu.Lock()
-	m.objs, m.synced = objs, true
 	m.mu.Unlock()
 	m.bell.ring()
 	return nil

@@ -18,6 +18,9 @@ import (
 // of the same keys hold what was meant.
 const (
 	labelManager = "app.kubernetes.io/managed-by"
+	labelApp     = "app.kubernetes.io/name"
+	labelRunToo  = "app.kubernetes.io/instance"  // for tools that know these names
+	labelRole    = "app.kubernetes.io/component" // "fleet", or as labelPart
 	labelRun     = "dlx.dev/run"
 	labelFleet   = "dlx.dev/fleet"
 	labelMachine = "dlx.dev/machine" // of a holder
@@ -120,8 +123,11 @@ func groupOf(id string) (group string, index int, ok bool) {
 // meta is the head of an object of a fleet.
 func meta(o backends.Owner, name string, until time.Time) metav1.ObjectMeta {
 	m := metav1.ObjectMeta{
-		Name:        name,
-		Labels:      map[string]string{labelManager: manager, labelRun: label(o.Run), labelFleet: label(o.Fleet)},
+		Name: name,
+		Labels: map[string]string{
+			labelManager: manager, labelApp: manager, labelRunToo: label(o.Run), labelRole: "fleet",
+			labelRun: label(o.Run), labelFleet: label(o.Fleet),
+		},
 		Annotations: map[string]string{labelRun: o.Run, labelFleet: o.Fleet},
 	}
 	if !until.IsZero() {

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ func (c *cluster) makeNamespace(ctx, stop context.Context, f *fleet, op string) 
 		}
 	}
 	m := meta(run, f.ns, f.until)
+	m.Labels[labelRole] = "run"
 	delete(m.Labels, labelFleet)
 	delete(m.Annotations, labelFleet)
 	ns := &corev1.Namespace{ObjectMeta: m}
@@ -71,12 +73,24 @@ func (c *cluster) makeNamespace(ctx, stop context.Context, f *fleet, op string) 
 	return nil
 }
 
-// removeNamespace removes the namespace when dlx made it and no fleet is left in it. The caller
-// holds its gate, so that no fleet begins in it meanwhile.
+// removeNamespace removes the namespace when dlx made it and no fleet is left in it. It holds its
+// gate, so that no fleet begins in it meanwhile.
 func (c *cluster) removeNamespace(ctx context.Context, o backends.Owner, l backends.Ledger) error {
+	if c.inUse(o) {
+		return nil
+	}
+	leave, err := c.making.Enter(ctx, c.ns)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if c.inUse(o) {
+		return nil
+	}
+	c.nsSeen = time.Time{}
 	op := "remove namespace " + c.ns
 	var ns corev1.Namespace
-	err := c.get(ctx, namespaces, "", c.ns, &ns)
+	err = c.get(ctx, namespaces, "", c.ns, &ns)
 	if notFound(err) || forbidden(err) {
 		return nil
 	}
@@ -113,6 +127,17 @@ func (c *cluster) removeNamespace(ctx context.Context, o backends.Owner, l backe
 		}
 		pause = min(2*pause, 2*time.Second)
 	}
+}
+
+// inUse reports whether other fleets of a run are known to be in the namespace: one that is being
+// made, or one whose pods the watch shows. The last one to be released sees neither.
+func (c *cluster) inUse(o backends.Owner) bool {
+	for _, name := range c.making.Names() {
+		if ns, _, ok := strings.Cut(name, " "); ok && ns == c.ns {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.pods.group(ownerKey(o)), func(p *corev1.Pod) bool { return p.Labels[labelPart] == holder && p.DeletionTimestamp == nil })
 }
 
 // namespaceKept says in the cluster's words what keeps a namespace.

@@ -38,7 +38,7 @@ func (s Scratch) volume() corev1.VolumeSource {
 
 // ownerMap is what all other objects of a fleet belong to.
 func ownerMap(o backends.Owner, until time.Time) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: meta(o, ownerName(o), until), Data: map[string]string{"run": o.Run, "fleet": o.Fleet}}
+	return &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta(o, ownerName(o), until), Data: map[string]string{"run": o.Run, "fleet": o.Fleet}}
 }
 
 // owned adds the reference that lets an object go with its fleet.
@@ -49,7 +49,7 @@ func owned(m metav1.ObjectMeta, owner *corev1.ConfigMap) metav1.ObjectMeta {
 
 // service gives the processes of a fleet names. They are there before the processes listen.
 func service(o backends.Owner, until time.Time) *corev1.Service {
-	return &corev1.Service{ObjectMeta: meta(o, ownerName(o), until), Spec: corev1.ServiceSpec{
+	return &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: meta(o, ownerName(o), until), Spec: corev1.ServiceSpec{
 		ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true,
 		Selector: map[string]string{labelManager: manager, labelRun: label(o.Run), labelFleet: label(o.Fleet), labelPart: process},
 	}}
@@ -62,7 +62,7 @@ const hold = `trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done`
 func holderPod(s *spot, until time.Time) *corev1.Pod {
 	o := s.at.Owner
 	m := meta(o, s.holder, until)
-	m.Labels[labelPart], m.Labels[labelMachine] = holder, label(s.machine.Name)
+	m.Labels[labelPart], m.Labels[labelRole], m.Labels[labelMachine] = holder, holder, label(s.machine.Name)
 	m.Annotations[labelMachine] = s.machine.Name
 	spec := podSpec(s)
 	spec.RestartPolicy = corev1.RestartPolicyAlways
@@ -142,7 +142,7 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 	o := s.at.Owner
 	name := jobName(o, g.ID)
 	head := meta(o, name, time.Time{})
-	head.Labels[labelGroup] = name
+	head.Labels[labelGroup], head.Labels[labelRole] = name, process
 	head.Annotations[labelGroup] = g.ID
 	pod := *head.DeepCopy()
 	pod.Name = ""

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/internal/supervisor"
 )
 
 // A fleet is machines on their way.
@@ -42,6 +41,9 @@ func (l *Launcher) Prepare(ctx context.Context, ms []backends.Machine) ([]backen
 	}
 	first := f.spots[0].at
 	f.owner, f.ns = first.Owner, first.Namespace
+	if out := l.prepared(ctx, f); out != nil {
+		return out, nil
+	}
 	return l.prepare(ctx, f)
 }
 
@@ -119,19 +121,29 @@ func (c *cluster) makeFleet(ctx, stop context.Context, f *fleet) error {
 	return all.Wait()
 }
 
-// makeOwner makes the namespace and what all else belongs to, as one step: from then on a release
-// of another fleet leaves the namespace alone.
+// makeOwner makes the namespace and what all else belongs to. The caller holds the gate of its
+// fleet, by which a release of another one knows to leave the namespace alone; that of the
+// namespace is for those who make or remove it.
 func (c *cluster) makeOwner(ctx, stop context.Context, f *fleet, owner *corev1.ConfigMap) error {
 	leave, err := c.making.Enter(ctx, f.ns)
 	if err != nil {
 		return fmt.Errorf("namespace %s: %w", f.ns, err)
 	}
-	defer leave()
-	if err := c.ensureNamespace(ctx, stop, f); err != nil {
+	if time.Since(c.nsSeen) > seenLately {
+		if err = c.ensureNamespace(ctx, stop, f); err == nil && f.unseen == nil {
+			c.nsSeen = time.Now()
+		}
+	}
+	leave()
+	if err != nil {
 		return err
 	}
 	return c.ensure(ctx, stop, f, configMaps, owner)
 }
+
+// seenLately is how long nobody asks again whether the namespace is there: the fleets of a run
+// begin together.
+const seenLately = 5 * time.Second
 
 // thing is an object of the API.
 type thing interface {
@@ -142,12 +154,14 @@ type thing interface {
 // words names a kind of object for ledger and messages.
 func (r kind) words() string { return r.name[:len(r.name)-1] }
 
-// ensure finds an object of a fleet, or makes it, and reads it back.
+// ensure finds an object of a fleet, or makes it, and reads it back. One of an earlier call gets the
+// deadline of this one where its kind can be changed; what is not dlx's is left alone.
 func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing) error {
 	name := obj.GetName()
 	op := "create " + r.words() + " " + name
-	want := obj.GetLabels()
+	want, _ := obj.DeepCopyObject().(thing)
 	err := c.get(ctx, r, f.ns, name, obj)
+	found := err == nil
 	if notFound(err) {
 		if stop.Err() != nil {
 			return fmt.Errorf("%s: %w", op, context.Cause(stop))
@@ -158,7 +172,7 @@ func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing)
 				return err
 			}
 		}
-		if err = c.createPatiently(ctx, stop, f, r, obj); exists(err) {
+		if err = c.createPatiently(ctx, stop, f, r, want, obj); exists(err) {
 			err = c.get(ctx, r, f.ns, name, obj)
 		}
 		if err != nil && f.ledger != nil && c.refused(ctx, r, f.ns, name, err) {
@@ -178,12 +192,18 @@ func (c *cluster) ensure(ctx, stop context.Context, f *fleet, r kind, obj thing)
 		return backends.Errorf(backends.Config, op, "namespace %s is not there, and this login can make none: %w", f.ns, c.fail(ctx, "look for it", f.unseen))
 	case err != nil:
 		return c.fail(ctx, op, err)
-	case obj.GetLabels()[labelManager] != manager || obj.GetLabels()[labelRun] != want[labelRun] || obj.GetLabels()[labelFleet] != want[labelFleet]:
+	case !sameLabels(obj, want, labelManager, labelRun, labelFleet):
 		return backends.Errorf(backends.Config, op, "there is one that is not dlx's")
 	case obj.GetDeletionTimestamp() != nil:
 		return backends.Errorf(backends.Infra, op, "the one of before is still being removed")
+	case found && r.applied:
+		return c.fail(ctx, op, c.apply(ctx, r, f.ns, want, obj))
 	}
 	return nil
+}
+
+func sameLabels(a, b thing, keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(k string) bool { return a.GetLabels()[k] != b.GetLabels()[k] })
 }
 
 // refused reports whether a request to make something was answered, and made nothing.
@@ -194,10 +214,13 @@ func (c *cluster) refused(ctx context.Context, r kind, ns, name string, err erro
 
 // createPatiently makes an object. A namespace that has just been made has no service account
 // for a moment, and pods are refused: the account is made by a controller.
-func (c *cluster) createPatiently(ctx, stop context.Context, f *fleet, r kind, obj thing) error {
-	began, pause := time.Now(), 20*time.Millisecond
+func (c *cluster) createPatiently(ctx, stop context.Context, f *fleet, r kind, obj, into thing) error {
+	began, pause, ask := time.Now(), 20*time.Millisecond, c.create
+	if r.applied {
+		ask = c.apply
+	}
 	for {
-		err := c.create(ctx, r, f.ns, obj, obj)
+		err := ask(ctx, r, f.ns, obj, into)
 		if !forbidden(err) || !noAccountYet(err) || time.Since(began) > 30*time.Second || stop.Err() != nil {
 			return err
 		}
@@ -205,136 +228,5 @@ func (c *cluster) createPatiently(ctx, stop context.Context, f *fleet, r kind, o
 			return context.Cause(ctx)
 		}
 		pause = min(2*pause, time.Second)
-	}
-}
-
-// awaitHolders returns when all holders of a fleet run, or one cannot.
-func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
-	began := time.Now()
-	first := map[string]time.Time{} // when a trouble was first seen
-	return c.await(ctx, "prepare "+f.owner.Fleet, func() (bool, time.Duration, error) {
-		done, soon := true, time.Duration(0)
-		for _, s := range f.spots {
-			op := "machine " + s.machine.Name
-			p, ok := c.pods.get(s.holder)
-			switch {
-			case !ok: // the watch is behind, or it was deleted
-				if time.Since(began) > c.opt.Patience {
-					return false, 0, backends.Errorf(backends.Infra, op, "pod %s was deleted", s.holder)
-				}
-				done = false
-				continue
-			case p.DeletionTimestamp != nil, ended(p):
-				return false, 0, backends.Errorf(backends.Infra, op, "pod %s: %s", s.holder, endOfPod(p))
-			case running(p):
-				delete(first, s.holder)
-				continue
-			}
-			done = false
-			t := troubleOf(p, c.warningsOf(string(p.UID)))
-			switch {
-			case t == nil:
-				t = &trouble{class: backends.Infra, words: "pod " + s.holder + " does not run: " + phaseOf(p), after: c.opt.Boot}
-			case s.at.Hosts == backends.DifferentHosts && fewerNodes(t.words, len(f.spots)):
-				t.after = mending // the nodes of a new cluster join one by one
-			}
-			key := s.holder + t.words[:min(20, len(t.words))]
-			if first[key].IsZero() {
-				first[key] = time.Now()
-			}
-			left := c.lasts(t) - time.Since(first[key])
-			if left <= 0 {
-				return false, 0, t.err(op)
-			}
-			if soon == 0 || left < soon {
-				soon = left
-			}
-		}
-		return done, soon, nil
-	})
-}
-
-// running reports whether a holder can be used.
-func running(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodRunning && p.Status.PodIP != "" && len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Running != nil
-}
-
-func phaseOf(p *corev1.Pod) string {
-	for _, s := range p.Status.ContainerStatuses {
-		if w := s.State.Waiting; w != nil {
-			return string(p.Status.Phase) + ", " + w.Reason
-		}
-	}
-	return string(p.Status.Phase)
-}
-
-// ready puts the supervisor onto the scratch volume of a machine whose holder runs, and tells
-// what was learnt of it. It shows that commands can be run in pods and that the volume takes files.
-func (c *cluster) ready(ctx context.Context, s *spot) (backends.Machine, error) {
-	p, ok := c.pods.get(s.holder)
-	if !ok {
-		return backends.Machine{}, backends.Errorf(backends.Infra, "machine "+s.machine.Name, "pod %s was deleted", s.holder)
-	}
-	a := *s.at
-	a.Node = p.Spec.NodeName
-	s.at = &a
-	if err := c.putSupervisor(ctx, s); err != nil {
-		return backends.Machine{}, err
-	}
-	m := s.machine
-	m.ID, m.Address, m.Host, m.Access.Kubernetes = string(p.UID), p.Status.PodIP, p.Spec.NodeName, &a
-	facts := map[string]string{"node": p.Spec.NodeName, "image": s.pod.Image, "imageID": p.Status.ContainerStatuses[0].ImageID}
-	c.aboutNode(ctx, p.Spec.NodeName, facts)
-	for k, v := range facts {
-		if v == "" {
-			delete(facts, k)
-		}
-	}
-	for k, v := range m.Facts {
-		if facts[k] == "" {
-			facts[k] = v
-		}
-	}
-	m.Facts = facts
-	return m, nil
-}
-
-// begin is what puts the supervisor in place, before there is one: a script whose arguments are
-// the home, the checksum and the size. It says what is wrong on standard error.
-const begin = `at=$1/.dlx/files/$2
-mkdir -p "$at" || exit 5
-if [ ! -s "$at/supervisor.sh" ]; then
-	new=$at/.new-$(uname -n)-$$
-	head -c "$3" >"$new" && [ "$(wc -c <"$new")" -eq "$3" ] || exit 6
-	have=$(sh "$new" sum "$new") || exit 5
-	[ "$have" = "$2" ] || exit 6
-	chmod 755 "$new" && mv -f "$new" "$at/supervisor.sh" || exit 5
-fi`
-
-func (c *cluster) putSupervisor(ctx context.Context, s *spot) error {
-	op := "machine " + s.machine.Name
-	key := s.holder + " supervisor"
-	began := time.Now()
-	for {
-		status, errs, err := c.sendSupervisor(ctx, s)
-		switch {
-		case err == nil && status == 0:
-			return nil
-		case err == nil && status == supervisor.Cannot:
-			return backends.Errorf(backends.Config, op, "scratch volume %s: %s", s.pod.Scratch.path(), clip(errs))
-		case err == nil:
-			err = fmt.Errorf("%s: the supervisor could not be put in place: status %d: %s", key, status, clip(errs))
-		}
-		failed := c.fail(ctx, op, err)
-		if !backends.ClassOf(failed).Temporary() || ctx.Err() != nil || time.Since(began) > c.opt.Patience {
-			return failed
-		}
-		if gone := c.holderGone(s); gone != nil {
-			return &backends.Error{Class: backends.Infra, Op: op, Err: gone}
-		}
-		c.log("%v; trying again", failed)
-		if !sleep(ctx, 500*time.Millisecond) {
-			return fmt.Errorf("%s: %w", op, context.Cause(ctx))
-		}
 	}
 }

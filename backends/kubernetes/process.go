@@ -116,7 +116,7 @@ func (p *proc) end(ctx context.Context, pod *corev1.Pod) (backends.Exit, error) 
 	fail := func(class backends.Class, format string, args ...any) (backends.Exit, error) {
 		return backends.Exit{}, backends.Errorf(class, p.op, format, args...)
 	}
-	status, out, errs, err := p.c.ask(ctx, p.op, p.spot, nil, "wait", p.folder)
+	status, out, errs, err := p.left(ctx)
 	switch {
 	case err != nil:
 		return backends.Exit{}, err
@@ -133,6 +133,7 @@ func (p *proc) end(ctx context.Context, pod *corev1.Pod) (backends.Exit, error) 
 	if err != nil {
 		return fail(backends.Infra, "exit record: %w", err)
 	}
+	p.c.finish(p.job, p.index)
 	if r.Told && !r.Stopped {
 		words := "it is gone"
 		if pod != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,23 +106,28 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 	if err := c.removeFleets(ctx, o, all, l); err != nil {
 		return err
 	}
-	leave, err := p.l.making.Enter(ctx, c.ns)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	return c.removeNamespace(ctx, backends.Owner{Run: o.Run}, l)
 }
 
-// removeJobs deletes the Jobs of an owner and waits until their pods are gone.
+// removeJobs deletes the Jobs of an owner and waits until their pods are gone. In the background:
+// that takes the cluster half as many writes a Job, and the pods are waited for anyway.
 func (c *cluster) removeJobs(ctx context.Context, o backends.Owner, all []something) error {
+	var work errgroup.Group
+	work.SetLimit(16)
 	for _, t := range all {
 		if t.kind != jobs {
 			continue
 		}
-		if err := c.remove(ctx, jobs, c.ns, t.GetName(), foreground(string(t.GetUID()))); err != nil && !notFound(err) {
+		work.Go(func() error {
+			err := c.remove(ctx, jobs, c.ns, t.GetName(), deletion(metav1.DeletePropagationBackground, t.GetUID()))
+			if notFound(err) {
+				return nil
+			}
 			return c.fail(ctx, "remove job "+t.GetName(), err)
-		}
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
 	}
 	return c.awaitGone(ctx, o, func(t something) bool { return !t.noted() }, all, nil)
 }
@@ -184,6 +190,7 @@ func (c *cluster) awaitGone(ctx context.Context, o backends.Owner, counts func(s
 		if len(open) == 0 {
 			return nil
 		}
+		c.awaitNoPods(ctx, o, counts)
 		all, err := c.listOwned(ctx, o)
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -220,6 +227,18 @@ func (c *cluster) awaitGone(ctx context.Context, o backends.Owner, counts func(s
 		}
 		pause = min(2*pause, time.Second)
 	}
+}
+
+// awaitNoPods returns when the watch shows no pod of an owner that counts, or after some seconds: a
+// list tells for certain, and costs the cluster more than all that a release waits for.
+func (c *cluster) awaitNoPods(ctx context.Context, o backends.Owner, counts func(something) bool) {
+	const most = 5 * time.Second
+	began := time.Now()
+	_ = c.await(ctx, "release "+o.Fleet, func() (bool, time.Duration, error) {
+		left := most - time.Since(began)
+		none := !slices.ContainsFunc(c.pods.group(ownerKey(o)), func(p *corev1.Pod) bool { return counts(something{p, pods}) })
+		return none || left <= 0, left, nil
+	})
 }
 
 // kept says what keeps things.

@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/internal/supervisor"
@@ -102,6 +103,11 @@ func (l *Launcher) starting(ctx context.Context, g *backends.Group) (*starting, 
 // ensureJob makes the Job unless it is there.
 func (st *starting) ensureJob(ctx context.Context) error {
 	c, o := st.c, st.spots[0].at.Owner
+	leave, err := c.jobs.Enter(ctx, st.name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", st.op, err)
+	}
+	defer leave()
 	ctx = quiet(ctx, c.log)
 	op := "create job " + st.name
 	var owner corev1.ConfigMap
@@ -114,7 +120,7 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	want := job(st.g, st.spots, st.folders)
 	want.ObjectMeta = owned(want.ObjectMeta, &owner)
 	var got batchv1.Job
-	err := c.create(ctx, jobs, c.ns, want, &got)
+	err = c.create(ctx, jobs, c.ns, want, &got)
 	if exists(err) {
 		err = c.get(ctx, jobs, c.ns, st.name, &got)
 	}
@@ -127,6 +133,7 @@ func (st *starting) ensureJob(ctx context.Context) error {
 		return backends.Errorf(backends.Infra, op, "it is being removed")
 	}
 	st.uid = string(got.UID)
+	c.expect(st.name, st.uid, len(st.spots))
 	return nil
 }
 
@@ -141,7 +148,7 @@ func (c *cluster) whyUnknown() string {
 // podsOf gives the pods of a Job by their index. Of several of one index, the first counts.
 func (c *cluster) podsOf(name string) map[int]*corev1.Pod {
 	out := map[int]*corev1.Pod{}
-	for _, p := range c.pods.all(func(p *corev1.Pod) bool { return p.Labels[labelGroup] == name }) {
+	for _, p := range c.pods.group(name) {
 		i := indexOf(p)
 		if before := out[i]; i >= 0 && (before == nil || p.CreationTimestamp.Before(&before.CreationTimestamp)) {
 			out[i] = p
@@ -305,15 +312,18 @@ func (st *starting) notBegun(ctx context.Context, s *spot, indexes []int) error 
 	return nil
 }
 
-// foreground deletes an object with all that belongs to it.
-func foreground(uid string) metav1.DeleteOptions {
-	policy := metav1.DeletePropagationForeground
-	o := metav1.DeleteOptions{PropagationPolicy: &policy}
+// deletion deletes an object with all that belongs to it; with a UID, that one only.
+func deletion(how metav1.DeletionPropagation, uid types.UID) metav1.DeleteOptions {
+	o := metav1.DeleteOptions{PropagationPolicy: &how}
 	if uid != "" {
-		id := metav1.NewUIDPreconditions(uid).UID
-		o.Preconditions = &metav1.Preconditions{UID: id}
+		o.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
 	return o
+}
+
+// foreground deletes what belongs to an object first.
+func foreground(uid string) metav1.DeleteOptions {
+	return deletion(metav1.DeletePropagationForeground, types.UID(uid))
 }
 
 func opOf(verb, id string, m backends.Machine) string {

@@ -12,6 +12,9 @@
 #                                     number JOB_COMPLETION_INDEX, and ends when that has ended
 #   supervisor.sh begun SECONDS ID... waits until all of them have been started
 #   supervisor.sh show  ID FILE OFFSET           prints the size of a file and what follows
+#   supervisor.sh left  ID BYTES                 waits for the end, and prints the exit record and what
+#                                     the program printed: each as a line with file name and size, and
+#                                     the file; without those of more than so many bytes
 #   supervisor.sh have  SHA NAME MODE            prints the path of a staged file that is there
 #   supervisor.sh put   SHA NAME MODE BYTES      stages a file of so many bytes   < the file
 #
@@ -363,7 +366,7 @@ pod)
 	shift $((2 + 2 * ${JOB_COMPLETION_INDEX:-0}))
 	set -- pod "$1" "$timeout" "$2"
 	;;
-start | wait | stop | show | supervise | watch) ;;
+start | wait | stop | show | left | supervise | watch) ;;
 *)
 	echo "unknown verb '$verb'" >&2
 	exit 5
@@ -435,12 +438,22 @@ show)
 	[ $((size)) -gt "$4" ] || exit 0
 	tail -c "+$(($4 + 1))" "$dir/$3" | head -c $((size - $4))
 	;;
-wait)
+wait | left)
 	[ -d "$dir" ] || exit 4
 	claimed || exit 3
 	if [ ! -e "$dir/.dlx/exit" ]; then follow; fi
 	[ -e "$dir/.dlx/exit" ] || exit 3
-	cat "$dir/.dlx/exit"
+	if [ "$verb" = wait ]; then
+		cat "$dir/.dlx/exit"
+		exit 0
+	fi
+	for f in .dlx/exit stdout stderr probe; do
+		[ -f "$dir/$f" ] || continue
+		size=$(wc -c <"$dir/$f") || exit 5
+		[ $((size)) -le "$3" ] || continue
+		echo "$f $((size))"
+		head -c $((size)) "$dir/$f" || exit 5
+	done
 	;;
 stop)
 	[ -d "$dir" ] || exit 0

@@ -182,6 +182,23 @@ func TestPod(t *testing.T) {
 		if out, code := s.run("", "show", "r%2Fw-1", "nothing", "0"); code != Unknown || out != "" {
 			t.Errorf("no such file: got %d %q", code, out)
 		}
+		for most, sizes := range map[string]string{"4096": ".dlx/exit stdout 5 stderr 0 probe", "4": "stderr 0"} {
+			out, code := s.run("", "left", "r%2Fw-1", most)
+			at := 0
+			for _, word := range strings.Fields(sizes) {
+				n := strings.Index(out[at:], word)
+				if n < 0 {
+					t.Fatalf("left %s: no %s in its place in %q (status %d)", most, word, out, code)
+				}
+				at += n
+			}
+			if most == "4096" && !strings.Contains(out, "stdout 5\nit's\nstderr 0\n") || most == "4" && out != "stderr 0\n" {
+				t.Errorf("left %s: got %q", most, out)
+			}
+		}
+		if out, code := s.run("", "left", "nobody", "9"); code != Unknown {
+			t.Errorf("left of nobody: got %d %q", code, out)
+		}
 		// A pod in the place of one that ran does nothing.
 		if out, code := s.run("", words...); code != 0 || s.exit("r%2Fw-1") != "3" {
 			t.Errorf("again: got %d %s", code, out)
