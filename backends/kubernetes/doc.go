@@ -18,7 +18,10 @@
 // ends with 0 however the program ended: that is in its record, on the scratch volume.
 //
 // Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
-// ConfigMap: deleting that removes them.
+// ConfigMap: deleting that removes them. It and the Service are made by server-side apply, as field
+// manager "dlx", which brings them up to date when a run goes on. A Job goes when the ends of all
+// its processes have been read, so that a cluster holds those of trials that run, not of thousands.
+// Up to 64 requests are under way at once and no rate is kept: a server that is busy says so.
 //
 // The [Launcher] does all of this for any cluster it gets a kubeconfig for; the provider of this
 // package is for clusters that stand already, and makes nothing but the objects above. A login

@@ -43,12 +43,11 @@ func (c *call) apply() *apierrors.StatusError {
 		return apierrors.NewBadRequest(fmt.Sprintf("invalid object type: /%v, Kind=%v", doc["apiVersion"], doc["kind"]))
 	case meta["managedFields"] != nil:
 		return apierrors.NewBadRequest("metadata.managedFields must be nil")
+	case meta["name"] == nil:
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", c.name))
+	case meta["name"] != c.name:
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%v) does not match the name on the URL (%s)", meta["name"], c.name))
 	}
-	if meta == nil {
-		meta = map[string]any{}
-		doc["metadata"] = meta
-	}
-	meta["name"] = c.name
 	c.k.mu.Lock()
 	there := c.k.st.get(c.kind, c.namespace, c.name) != nil
 	c.k.mu.Unlock()

@@ -39,29 +39,33 @@ func TestServerSideApply(t *testing.T) {
 			}
 			return strings.Join(out, "; ")
 		}
-		first, err := apply("a", "metadata: {labels: {x/y: one}}\ndata: {k: v, l: w}")
+		first, err := apply("a", "metadata: {name: m, labels: {x/y: one}}\ndata: {k: v, l: w}")
 		if err != nil || data(first) != "k=v l=w" || managers(first) != `a Apply {"f:data":{"f:k":{},"f:l":{}},"f:metadata":{"f:labels":{"f:x/y":{}}}}` {
 			w.t.Fatalf("made: %v, %s, %s", err, data(first), managers(first))
 		}
-		same, err := apply("a", "metadata: {labels: {x/y: one}}\ndata: {k: v, l: w}")
+		same, err := apply("a", "metadata: {name: m, labels: {x/y: one}}\ndata: {k: v, l: w}")
 		if err != nil || same.ResourceVersion != first.ResourceVersion || same.UID != first.UID {
 			w.t.Errorf("the same again: %v, version %s; want %s", err, same.ResourceVersion, first.ResourceVersion)
 		}
-		shared, err := apply("b", "data: {k: v, m: x}")
+		shared, err := apply("b", "metadata: {name: m}\ndata: {k: v, m: x}")
 		if err != nil || data(shared) != "k=v l=w m=x" || len(shared.ManagedFields) != 2 {
 			w.t.Errorf("another's: %v, %s, %s", err, data(shared), managers(shared))
 		}
-		_, err = apply("a", "metadata: {labels: {x/y: one}}\ndata: {k: other}")
+		_, err = apply("a", "metadata: {name: m, labels: {x/y: one}}\ndata: {k: other}")
 		if !apierrors.IsConflict(err) || err.Error() != `Apply failed with 1 conflict: conflict with "b": .data.k` {
 			w.t.Errorf("conflict: got %v", err)
 		}
-		forced, err := apply("a", "metadata: {labels: {x/y: one}}\ndata: {k: other}", "force")
-		if err != nil || data(forced) != "k=other m=x" || strings.Contains(managers(forced), `b Apply {"f:data":{"f:k"`) {
+		forced, err := apply("a", "metadata: {name: m, labels: {x/y: one}}\ndata: {k: other}", "force")
+		if err != nil || data(forced) != "k=other m=x" ||
+			managers(forced) != `b Apply {"f:data":{"f:m":{}}}; a Apply {"f:data":{"f:k":{}},"f:metadata":{"f:labels":{"f:x/y":{}}}}` {
 			w.t.Errorf("forced: %v, %s, %s", err, data(forced), managers(forced))
 		}
-		dropped, err := apply("a", "data: {}")
-		if err != nil || data(dropped) != "m=x" || len(dropped.Labels) > 0 {
+		dropped, err := apply("a", "metadata: {name: m}\ndata: {}")
+		if err != nil || data(dropped) != "m=x" || len(dropped.Labels) > 0 || managers(dropped) != `b Apply {"f:data":{"f:m":{}}}; a Apply {"f:data":{}}` {
 			w.t.Errorf("left out: %v, %s, labels %v", err, data(dropped), dropped.Labels)
+		}
+		if _, err := apply("a", "data: {}"); err == nil || err.Error() != "the name of the object (m based on URL) was undeterminable: name must be provided" {
+			w.t.Errorf("no name: got %v", err)
 		}
 		// A writer by another request keeps the owners.
 		dropped.Data["m"] = "y"
