@@ -15,7 +15,7 @@ const Cloud = "sandbox"
 // CloudsYAML is a clouds.yaml that ordinary clients of OpenStack reach the sandbox with. It holds
 // the password.
 func (s *Server) CloudsYAML() []byte {
-	return fill(cloudsYAML, "CLOUD", Cloud, "URL", s.URL(), "USER", User, "PASSWORD", s.password, "REGION", Region)
+	return fill(cloudsYAML, "CLOUD", Cloud, "URL", s.URL(), "USER", User, "PASSWORD", s.keys.password, "REGION", s.cfg.Region)
 }
 
 // The versions are those that the clients' options need: tags of servers, policies of groups.

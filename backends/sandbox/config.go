@@ -77,6 +77,13 @@ type Config struct {
 	// Port is the SSH port of all machines; 0: one that is free.
 	Port int
 
+	// Region is what the catalog calls this sandbox; empty: "sandbox".
+	Region string
+
+	// Keystone is another sandbox whose logins are good here and whose catalog has this one as a
+	// further region; nil: its own. It is closed later than this one.
+	Keystone *Server
+
 	// Keep keeps address and credentials of the APIs in the state as well, as long as anything is
 	// in it: files with them (CloudsYAML) stay true when the program has died and is started again.
 	Keep bool
@@ -113,6 +120,9 @@ func (c *Config) fill() {
 	set(&c.Quota.Instances, 64)
 	set(&c.Quota.Cores, 512)
 	set(&c.Quota.RAM, 512<<10)
+	if c.Region == "" {
+		c.Region = Region
+	}
 	if c.TokenLife == 0 {
 		c.TokenLife = time.Hour
 	}

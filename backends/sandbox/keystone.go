@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -102,10 +103,19 @@ func (s *Server) issueToken(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) catalog() []any {
+	s.mu.Lock()
+	regions := slices.Clone(s.regions)
+	s.mu.Unlock()
 	entry := func(kind, name, path string) any {
 		var ends []any
-		for _, i := range []string{"public", "internal", "admin"} {
-			ends = append(ends, map[string]any{"id": kind + "-" + i, "interface": i, "region": Region, "region_id": Region, "url": s.base + path})
+		for _, r := range regions {
+			base := r.base
+			if kind == "identity" {
+				base = s.base
+			}
+			for _, i := range []string{"public", "internal", "admin"} {
+				ends = append(ends, map[string]any{"id": kind + "-" + r.cfg.Region + "-" + i, "interface": i, "region": r.cfg.Region, "region_id": r.cfg.Region, "url": base + path})
+			}
 		}
 		return map[string]any{"id": kind, "type": kind, "name": name, "endpoints": ends}
 	}
@@ -122,11 +132,11 @@ func (s *Server) catalog() []any {
 // auth lets requests with a living token through.
 func (s *Server) auth(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		until, known := s.tokens[r.Header.Get("X-Auth-Token")]
-		s.mu.Unlock()
+		s.keys.mu.Lock()
+		until, known := s.keys.tokens[r.Header.Get("X-Auth-Token")]
+		s.keys.mu.Unlock()
 		if !known || time.Now().After(until) {
-			w.Header().Set("WWW-Authenticate", `Keystone uri="`+s.base+`/identity"`)
+			w.Header().Set("WWW-Authenticate", `Keystone uri="`+s.keys.base+`/identity"`)
 			keystoneError(w, http.StatusUnauthorized, "Unauthorized", unauthorized)
 			return
 		}
@@ -136,9 +146,9 @@ func (s *Server) auth(next http.HandlerFunc) http.HandlerFunc {
 
 // Revoke makes all tokens void, as a Keystone that was restarted with new keys.
 func (s *Server) Revoke() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.tokens)
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	clear(s.keys.tokens)
 }
 
 func keystoneError(w http.ResponseWriter, code int, title, message string) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ type Server struct {
 	http *http.Server
 	mux  *http.ServeMux
 	lock *os.File
-	base string // URL of the API listener
+	base string  // URL of the API listener
+	keys *Server // the one whose Keystone counts
 
 	// Password and application credential that Keystone accepts.
 	password, appID, appSecret string
@@ -36,6 +38,7 @@ type Server struct {
 	floats   map[string]net.Listener // by ID of the floating IP
 	timers   map[string]*time.Timer
 	tokens   map[string]time.Time // until when
+	regions  []*Server            // that have their Keystone here, this one first
 	closed   bool
 	work     sync.WaitGroup
 
@@ -64,6 +67,10 @@ func Start(_ context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, lock: lock, mux: http.NewServeMux(),
 		machines: map[string]*machine{}, kubes: map[string]*kube{}, floats: map[string]net.Listener{}, timers: map[string]*time.Timer{}, tokens: map[string]time.Time{},
+	}
+	s.keys = s
+	if cfg.Keystone != nil {
+		s.keys = cfg.Keystone
 	}
 	if err := s.start(); err != nil { //nolint:contextcheck // what is forwarded over SSH lasts as long as its connection
 		_ = s.Close()
@@ -97,6 +104,9 @@ func (s *Server) start() error {
 	s.neutron()
 	s.ironic()
 	s.magnum()
+	s.keys.mu.Lock()
+	s.keys.regions = append(s.keys.regions, s)
+	s.keys.mu.Unlock()
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}
 	s.work.Go(func() { _ = s.http.Serve(l) })
 	return nil
@@ -175,6 +185,9 @@ func (s *Server) Close() error {
 		_ = l.Close()
 	}
 	s.mu.Unlock()
+	s.keys.mu.Lock()
+	s.keys.regions = slices.DeleteFunc(s.keys.regions, func(r *Server) bool { return r == s })
+	s.keys.mu.Unlock()
 	s.closeKubes(kubes)
 	for _, m := range machines {
 		m.close()
@@ -205,12 +218,12 @@ func (s *Server) later(name string, d time.Duration, f func()) {
 }
 
 // URL is where Keystone is: the auth_url of a clouds.yaml.
-func (s *Server) URL() string { return s.base + "/identity/v3" }
+func (s *Server) URL() string { return s.keys.base + "/identity/v3" }
 
 // Credentials are what Keystone accepts: a user name and password in the project "sandbox" of
 // the domain "default", or an application credential. They are new at each Start, but for Config.Keep.
 func (s *Server) Credentials() (user, password, appID, appSecret string) {
-	return User, s.password, s.appID, s.appSecret
+	return User, s.keys.password, s.keys.appID, s.keys.appSecret
 }
 
 // Port is the SSH port of all machines of this sandbox.
