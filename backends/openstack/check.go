@@ -13,7 +13,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/containerinfra/v1/clustertemplates"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
-	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/spec/words"
@@ -71,21 +70,6 @@ func (c *inspection) look(ctx context.Context) error {
 	}
 	c.jumpThere(ctx)
 	return c.quotas(ctx)
-}
-
-// jumpThere logs into the jump host, if machines are reached by SSH.
-func (c *inspection) jumpThere(ctx context.Context) {
-	if !slices.ContainsFunc(c.demand, func(d demand) bool { return d.logins }) {
-		return
-	}
-	field := "jump.key"
-	via, err := c.via()
-	if err == nil && via != nil {
-		field, err = "jump", c.jump(ctx, via)
-	}
-	if err != nil && ctx.Err() == nil {
-		c.finding(&ask{need: -1, machine: -1}, field, "%s", strings.TrimPrefix(err.Error(), "jump.key: "))
-	}
 }
 
 // ask is one machine of a need.
@@ -276,55 +260,6 @@ func (c *cloud) images(ctx context.Context, name string) ([]images.Image, error)
 		return nil, err
 	}
 	return []images.Image{*i}, nil
-}
-
-// networkThere looks for the network of a machine. Which one Nova takes where none is named it
-// alone knows.
-func (c *inspection) networkThere(ctx context.Context, a *ask) error {
-	name := a.spec.Network
-	if name == "" {
-		return nil
-	}
-	all, err := c.cloud.networks(ctx, name)
-	if err != nil {
-		return c.cloud.fail(ctx, fmt.Sprintf("find network %q", name), err)
-	}
-	switch {
-	case len(all) == 0:
-		known, err := c.cloud.networks(ctx, "")
-		if err != nil {
-			return c.cloud.fail(ctx, "list networks", err)
-		}
-		var names []string
-		for _, n := range known {
-			names = append(names, n.Name)
-		}
-		c.finding(a, "network", "the cloud has no network %q%s", name, words.Known(name, words.Set(names)))
-	case len(all) > 1:
-		var ids []string
-		for _, n := range all {
-			ids = append(ids, n.ID)
-		}
-		c.finding(a, "network", "%d networks are called %q: give the ID of one (%s)", len(all), name, strings.Join(ids, ", "))
-	case len(all[0].Subnets) == 0:
-		c.finding(a, "network", "network %q has no subnet: servers on it would have no address", name)
-	case !all[0].AdminStateUp:
-		c.finding(a, "network", "network %q is switched off (admin_state_up is false)", name)
-	}
-	return nil
-}
-
-// networks lists those of a name or ID; all without.
-func (c *cloud) networks(ctx context.Context, name string) ([]networks.Network, error) {
-	opts := networks.ListOpts{Name: name}
-	if uuid.MatchString(name) {
-		opts = networks.ListOpts{ID: name}
-	}
-	pages, err := networks.List(c.network, opts).AllPages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return networks.ExtractNetworks(pages)
 }
 
 // zoneThere looks for the availability zone of a machine. An administrator's may be followed by a

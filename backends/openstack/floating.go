@@ -5,12 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/spec/words"
 )
 
 // Floating IPs are taken before servers are asked for, so that a pool or quota which is used up is
@@ -75,31 +73,4 @@ func (c *cloud) pools(ctx context.Context) ([]item, error) {
 
 func (c *cloud) poolID(ctx context.Context, name string) (string, error) {
 	return c.find(ctx, "external network", name, c.pools)
-}
-
-// poolThere looks for an external network, and notes it where there is none.
-func (c *inspection) poolThere(ctx context.Context, a *ask, field, name string) error {
-	err := c.once("external networks", func() (err error) {
-		c.listedPools, err = c.cloud.pools(ctx)
-		return c.cloud.fail(ctx, "list external networks", err)
-	})
-	if err != nil {
-		return err
-	}
-	var names, same []string
-	for _, n := range c.listedPools {
-		if names = append(names, n.Name); n.ID == name {
-			return nil
-		}
-		if n.Name == name {
-			same = append(same, n.ID)
-		}
-	}
-	switch {
-	case len(same) == 0:
-		c.finding(a, field, "the cloud has no external network %q%s", name, words.Known(name, words.Set(names)))
-	case len(same) > 1:
-		c.finding(a, field, "%d external networks are called %q: give the ID of one (%s)", len(same), name, strings.Join(same, ", "))
-	}
-	return nil
 }

@@ -89,14 +89,6 @@ func (o *provider) releaseRun(ctx context.Context, run string, l backends.Ledger
 			return nil // the release of that fleet will do it
 		}
 	}
-	k, err := o.keypair(ctx, run)
-	if err != nil {
-		return err
-	}
-	nets, err := o.allOwnedNets(ctx, backends.Owner{Run: run})
-	if err != nil || k == nil && len(nets) == 0 {
-		return err
-	}
 	servers, err := o.ownedServers(ctx, backends.Owner{Run: run})
 	if err != nil || len(servers) > 0 {
 		return err
@@ -105,13 +97,12 @@ func (o *provider) releaseRun(ctx context.Context, run string, l backends.Ledger
 	if err != nil || len(coes) > 0 {
 		return err
 	}
-	if len(nets) > 0 {
-		if err := o.removeRunNetwork(ctx, run, l); err != nil {
-			return err
-		}
+	if err := o.removeRunNetwork(ctx, run, l); err != nil {
+		return err
 	}
-	if k == nil {
-		return nil
+	k, err := o.keypair(ctx, run)
+	if err != nil || k == nil {
+		return err
 	}
 	o.setPaired(run, false)
 	err = keypairs.Delete(ctx, o.cloud.compute, k.Name, nil).ExtractErr()

@@ -198,25 +198,3 @@ func (o *provider) setRunNet(run string, n *runNet) {
 	}
 	o.runNets[run] = n
 }
-
-// runNetworkThere looks at what the run's own network asks of the cloud.
-func (c *inspection) runNetworkThere(ctx context.Context) error {
-	own := c.p.RunNetwork
-	if own == nil || own.External == "" || !slices.ContainsFunc(c.demand, func(d demand) bool { return d.own }) {
-		return nil
-	}
-	return c.poolThere(ctx, &ask{need: -1, machine: -1}, "runNetwork.external", own.External)
-}
-
-// leadsTo looks whether floating IPs lead to a machine on the run's own network.
-func (c *inspection) leadsTo(a *ask) {
-	own := c.p.RunNetwork
-	if own == nil || a.spec.Network != "" || own.External == a.spec.FloatingPool {
-		return
-	}
-	if own.External == "" {
-		c.finding(a, "floatingPool", "no router leads from %q to the run's own network: set runNetwork.external of the cloud", a.spec.FloatingPool)
-		return
-	}
-	c.warning(a, "floatingPool", "the router of the run's own network leads to %q (runNetwork.external), not to %q", own.External, a.spec.FloatingPool)
-}
