@@ -163,10 +163,13 @@ func (c *inspection) machine(ctx context.Context, a *ask) error {
 		return err
 	}
 	if a.spec.FloatingPool != "" {
-		if err := c.poolThere(ctx, a, "floatingPool", a.spec.FloatingPool); err != nil {
+		pool, err := c.poolThere(ctx, a, "floatingPool", a.spec.FloatingPool)
+		if err == nil && pool != "" {
+			err = c.leadsTo(ctx, a, pool)
+		}
+		if err != nil {
 			return err
 		}
-		c.leadsTo(a)
 	}
 	return c.zoneThere(ctx, a)
 }

@@ -9,6 +9,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2"
+	gopherstack "github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/openstack"
@@ -16,7 +21,7 @@ import (
 )
 
 // openWith opens a sandbox as users do, with further settings.
-func openWith(t *testing.T, q sandbox.Quota, settings map[string]any) (*backends.Backend, error) {
+func openWith(t *testing.T, q sandbox.Quota, settings map[string]any, before ...func(*sandbox.Server)) (*backends.Backend, error) {
 	t.Helper()
 	s, err := sandbox.Start(t.Context(), sandbox.Config{State: t.TempDir(), Hosts: 4, Quota: q})
 	if err != nil {
@@ -27,6 +32,9 @@ func openWith(t *testing.T, q sandbox.Quota, settings map[string]any) (*backends
 			t.Error(err)
 		}
 	})
+	for _, f := range before {
+		f(s)
+	}
 	file := filepath.Join(t.TempDir(), "clouds.yaml")
 	if err := os.WriteFile(file, s.CloudsYAML(), 0o600); err != nil {
 		t.Fatal(err)
@@ -42,6 +50,38 @@ func openWith(t *testing.T, q sandbox.Quota, settings map[string]any) (*backends
 		t.Cleanup(func() { _ = b.Close(t.Context()) })
 	}
 	return b, err
+}
+
+// makeMine makes a network "mine" as another client would, with a router to the external network or without.
+func makeMine(t *testing.T, s *sandbox.Server, routed bool) {
+	t.Helper()
+	user, password, _, _ := s.Credentials()
+	client, err := gopherstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{IdentityEndpoint: s.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := gopherstack.NewNetworkV2(client, gophercloud.EndpointOpts{Region: sandbox.Region})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := networks.Create(t.Context(), c, networks.CreateOpts{Name: "mine"}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := subnets.Create(t.Context(), c, subnets.CreateOpts{NetworkID: n.ID, IPVersion: 4, CIDR: "10.1.0.0/24"}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !routed {
+		return
+	}
+	r, err := routers.Create(t.Context(), c, routers.CreateOpts{Name: "r", GatewayInfo: &routers.GatewayInfo{NetworkID: "5a6e6462-6f78-4000-8000-000000000004"}}).Extract()
+	if err == nil {
+		_, err = routers.AddInterface(t.Context(), c, r.ID, routers.AddInterfaceOpts{SubnetID: sub.ID}).Extract()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSettingsOfARunNetwork(t *testing.T) {
@@ -66,11 +106,12 @@ func TestCheckOfNetworks(t *testing.T) {
 		return &openstack.RunNetwork{CIDR: "10.250.0.0/24", External: external}
 	}
 	for _, c := range []struct {
-		name  string
-		net   *openstack.RunNetwork
-		needs []backends.Need
-		quota map[string]int
-		want  []string
+		name         string
+		net          *openstack.RunNetwork
+		needs        []backends.Need
+		quota        map[string]int
+		mine, router bool // a network that the project has made itself
+		want         []string
 	}{
 		{name: "all is well", net: own("public"), needs: []backends.Need{need(2, floats("public"))}},
 		{name: "a pool by its ID", needs: []backends.Need{need(2, floats("5a6e6462-6f78-4000-8000-000000000004"))}},
@@ -83,6 +124,10 @@ func TestCheckOfNetworks(t *testing.T) {
 		{name: "a way to elsewhere", net: own("nosuch"), needs: []backends.Need{need(1, floats("public"))}, want: []string{
 			`0 -1 floatingPool: the router of the run's own network leads to "nosuch" (runNetwork.external), not to "public" (warning)`,
 			`-1 -1 runNetwork.external: the cloud has no external network "nosuch" (known: public)`}},
+		{name: "a network of the project without a router", mine: true, needs: []backends.Need{need(1, strings.Replace(floats("public"), "{", `{"network": "mine", `, 1))}, want: []string{
+			`0 -1 floatingPool: no router leads from "public" to network "mine": a floating IP could not be given to a server there`}},
+		{name: "a network of the project with a router", mine: true, router: true, needs: []backends.Need{need(1, strings.Replace(floats("public"), "{", `{"network": "mine", `, 1))}},
+		{name: "a network of the cloud", needs: []backends.Need{need(1, strings.Replace(floats("public"), "{", `{"network": "sandbox", `, 1))}},
 		{name: "nobody is on it", net: own("nosuch"), needs: []backends.Need{need(1, server), need(1, node)}, quota: map[string]int{"network": 0}},
 		{name: "quotas", net: own("public"), needs: []backends.Need{need(2, floats("public")), need(1, floats("public"))},
 			quota: map[string]int{"floatingip": 2, "network": 0, "router": 0, "security_group": 1, "subnet": 1}, want: []string{
@@ -96,7 +141,11 @@ func TestCheckOfNetworks(t *testing.T) {
 			if c.net != nil {
 				settings["runNetwork"] = c.net
 			}
-			b, err := openWith(t, sandbox.Quota{Neutron: c.quota}, settings)
+			b, err := openWith(t, sandbox.Quota{Neutron: c.quota}, settings, func(s *sandbox.Server) {
+				if c.mine {
+					makeMine(t, s, c.router)
+				}
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
