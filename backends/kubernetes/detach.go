@@ -250,9 +250,22 @@ func (d *Detached) Enter(ctx context.Context) (in *Inlet, leave func(context.Con
 	}
 	ms, err := d.l.prepare(ctx, &fleet{owner: owner, ns: d.c.ns, spots: []*spot{s}, until: time.Now().Add(helperLease)})
 	if err != nil {
-		return nil, leave, err
+		return nil, leave, d.withoutVolume(ctx, err)
 	}
 	return &Inlet{d: d, m: ms[0], Pod: s.holder}, leave, nil
+}
+
+// withoutVolume adds to why a pod does not run that its claim has no volume, if it has none.
+func (d *Detached) withoutVolume(ctx context.Context, err error) error {
+	var claim corev1.PersistentVolumeClaim
+	if d.c.get(ctx, claims, d.c.ns, d.Name(), &claim) != nil || claim.Status.Phase != corev1.ClaimPending {
+		return err
+	}
+	class := "the cluster has no default storage class"
+	if claim.Spec.StorageClassName != nil {
+		class = fmt.Sprintf("its storage class is %q", *claim.Spec.StorageClassName)
+	}
+	return fmt.Errorf("%w: claim %s has no volume: %s", err, d.Name(), class)
 }
 
 // helperLease is when anybody may remove a pod that was made for a copy: long after the longest.

@@ -94,6 +94,9 @@ func (d *statusDoc) askCluster(ctx context.Context, dir string, stderr io.Writer
 	state, err := cluster.State(ctx)
 	if err == nil {
 		at.State, at.Text = string(state.Phase), stateText(state)
+		if mark.Program == "" {
+			at.Text = "has not begun there"
+		}
 		d.Running = state.Phase == kubernetes.DetachedRunning
 	}
 	if err == nil && state.Pod != "" {
@@ -161,7 +164,11 @@ func (d *statusDoc) text(w io.Writer) error {
 	if at := d.Detached; at != nil {
 		state = fmt.Sprintf("detached in cloud %s, namespace %s", at.Cloud, at.Namespace)
 	}
-	fmt.Fprintf(w, "study %s, run %s: %s, %d of %d trials done, last event %s\n", d.Study, d.Run, state, d.Done, d.Trials, d.Last.Format(time.RFC3339))
+	last := "nothing has happened yet"
+	if !d.Last.IsZero() {
+		last = "last event " + d.Last.Format(time.RFC3339)
+	}
+	fmt.Fprintf(w, "study %s, run %s: %s, %d of %d trials done, %s\n", d.Study, d.Run, state, d.Done, d.Trials, last)
 	if at := d.Detached; at != nil {
 		fmt.Fprintf(w, "job %s: it %s\n", at.Job, at.Text)
 		if at.State == string(kubernetes.DetachedEnded) && !at.Fetched {

@@ -30,6 +30,7 @@ func (a *away) start(ctx context.Context) error {
 	if err := a.cluster.Make(ctx, a.volume); err != nil {
 		return err
 	}
+	a.say("waiting for a pod with the volume of %s", a.cluster.Name())
 	in, leave, err := a.cluster.Enter(ctx)
 	if err == nil {
 		a.say("bringing dlx and its plan to %s", a.mark.where())
