@@ -134,7 +134,7 @@ func (w *realNeutron) bed() *netBed {
 	}
 	w.pool = out.Networks[0].Name
 	own := with(t, w.Machine, "network", "")
-	b := &netBed{at: newBetween(w.meddler), stride: 3, floats: with(t, own, "floatingPool", w.pool)}
+	b := &netBed{at: newBetween(w.meddler), stride: 4, floats: with(t, own, "floatingPool", w.pool)}
 	w.params.HTTP = b.at
 	w.params.RunNetwork = &openstack.RunNetwork{CIDR: "10.250.0.0/24", External: w.pool, DNS: []string{"192.0.2.53"}}
 	b.Bed = w.alive("server", own)

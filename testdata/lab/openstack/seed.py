@@ -80,6 +80,9 @@ def objects():
         n = c.network.create_network(name='lab-net', project_id=lab.id, is_shared=True)
         c.network.create_subnet(name='lab-subnet', network_id=n.id, project_id=lab.id, ip_version=4, cidr='10.66.0.0/16',
                                 enable_dhcp=False)
+    if not c.network.find_network('lab-external'):
+        n = c.network.create_network(name='lab-external', is_router_external=True, is_shared=True)
+        c.network.create_subnet(name='lab-external', network_id=n.id, ip_version=4, cidr='203.0.113.0/24', enable_dhcp=False)
 
 
 def ironic():
@@ -138,9 +141,6 @@ def magnum_objects():
         if not list(c.image.images(name=name)):
             c.create_image(name, container_format='bare', disk_format='raw', visibility='public', wait=True,
                            data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False, os_distro=distro)
-    if not c.network.find_network('lab-external'):
-        n = c.network.create_network(name='lab-external', is_router_external=True, is_shared=True)
-        c.network.create_subnet(name='lab-external', network_id=n.id, ip_version=4, cidr='203.0.113.0/24', enable_dhcp=False)
     user = openstack.connect(cloud='lab')
     m = user.container_infrastructure_management
     headers = {'OpenStack-API-Version': 'container-infra 1.10'}
