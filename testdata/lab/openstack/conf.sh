@@ -127,6 +127,9 @@ server_groups = 40
 workers = 1
 [scheduler]
 workers = 1
+# A host of a zone is one node to Placement, and of Ironic's nodes the others would not be in it; what has its provider
+# a moment later is not in it either. The filter knows better.
+query_placement_for_availability_zone = false
 discover_hosts_in_cells_interval = 5
 [filter_scheduler]
 enabled_filters = AvailabilityZoneFilter,ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,ServerGroupAntiAffinityFilter,ServerGroupAffinityFilter,SameHostFilter,DifferentHostFilter

@@ -24,7 +24,7 @@ Y
 } >"$LAB_DIR/clouds.yaml"
 # What the conformance suite has to know of a cloud, see backends/backendtest/worlds_openstack_test.go.
 more=
-if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-guest", "network": "lab-guests", "zone": "guests", "user": "root"}'; fi
+if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-guest", "network": "lab-guests", "zone": "guests", "user": "root"}, "guestHosts": '$LAB_GUEST_HOSTS; fi
 if with magnum; then more+=', "template": "lab-kube"'; fi
 if with ironic; then
   more+=', "metal": {"service": "ironic", "resourceClass": "metal", "image": "lab-image", "user": "root"}, "nodes": '$LAB_NODES

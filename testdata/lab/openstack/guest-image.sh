@@ -41,6 +41,14 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 C
 cat >"$r/init" <<'INIT'
 #!/bin/busybox sh
+# A container's runtime cannot leave an initramfs (pivot_root): all goes to a file system of its own.
+if [ ! -e /moved ]; then
+  b=/bin/busybox
+  $b mkdir /new && $b mount -t tmpfs -o size=80% new /new
+  for f in /*; do [ "$f" = /new ] || $b cp -a "$f" /new/; done
+  $b touch /new/moved
+  exec $b switch_root /new /init
+fi
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mkdir -p /dev/pts /dev/shm; mount -t devpts pts /dev/pts

@@ -7,6 +7,7 @@ export LAB_HOME="${LAB_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dlx/lab}"
 export LAB_DIR="$LAB_HOME/openstack"
 export LAB_TIERS="${LAB_TIERS-vm}"    # vm is always there; besides it: ironic magnum guests
 : "${LAB_FAKE_HOSTS:=3}"              # nova-compute processes with the fake driver
+: "${LAB_GUEST_HOSTS:=3}"             # libvirtd processes with a nova-compute
 : "${LAB_VIRT:=qemu}"                 # of guests: qemu (emulation) or kvm
 : "${LAB_PASSWORD:=lab-password}"     # of every user; nobody outside the namespace can reach the lab
 export LAB_ADDR=127.0.0.1 LAB_PASSWORD
@@ -14,6 +15,7 @@ DB_PORT=13306 AMQP_PORT=5672 MEMCACHED_PORT=11211
 BRIDGE=br-lab
 export LAB_GUEST_NET=10.77.0.0/24 LAB_GUEST_GW=10.77.0.1
 export LAB_FAULTS="$LAB_DIR/faults"
+export LAB_GUEST_HOSTS
 export LAB_NODES="${LAB_NODES:-16}"    # of Ironic itself; Nova has 4 of its own
 ETC="$LAB_DIR/etc" LOG="$LAB_DIR/log" RUN="$LAB_DIR/run" DATA="$LAB_DIR/data"
 # Debian's OpenStack is for Debian's own python3: other interpreters (pyenv, conda) stay out.

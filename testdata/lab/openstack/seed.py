@@ -141,58 +141,83 @@ def magnum_objects():
         if not list(c.image.images(name=name)):
             c.create_image(name, container_format='bare', disk_format='raw', visibility='public', wait=True,
                            data=io.BytesIO(b'lab' * 1024), allow_duplicates=True, use_import=False, os_distro=distro)
-    user = openstack.connect(cloud='lab')
-    m = user.container_infrastructure_management
+    template('lab-kube', image_id='lab-kube', flavor_id='lab.small', labels={'kube_tag': 'v1.27.3', 'of_template': 'yes'})
+
+
+def template(name, **fields):
+    """Makes a cluster template of the project lab."""
+    m = openstack.connect(cloud='lab').container_infrastructure_management
     headers = {'OpenStack-API-Version': 'container-infra 1.10'}
-    if not [t for t in m.get('/clustertemplates', headers=headers).json()['clustertemplates'] if t['name'] == 'lab-kube']:
+    if not [t for t in m.get('/clustertemplates', headers=headers).json()['clustertemplates'] if t['name'] == name]:
         r = m.post('/clustertemplates', headers=headers, json={
-            'name': 'lab-kube', 'coe': 'kubernetes', 'image_id': 'lab-kube', 'external_network_id': 'lab-external',
-            'flavor_id': 'lab.small', 'master_flavor_id': 'lab.small', 'network_driver': 'flannel', 'floating_ip_enabled': False,
-            'tls_disabled': False, 'public': False, 'registry_enabled': False, 'labels': {'kube_tag': 'v1.27.3', 'of_template': 'yes'}})
+            'name': name, 'coe': 'kubernetes', 'external_network_id': 'lab-external', 'master_flavor_id': 'lab.small', 'network_driver': 'flannel',
+            'floating_ip_enabled': False, 'tls_disabled': False, 'public': False, 'registry_enabled': False, **fields})
         if r.status_code >= 300:
             sys.exit(r.text)
 
 
 def guests_objects():
-    d = os.path.join(os.environ['LAB_DIR'], 'data', 'guest')
-    ids = {}
-    for name, fmt, path in (('lab-guest-kernel', 'aki', 'vmlinuz'), ('lab-guest-initrd', 'ari', 'initrd.gz'), ('lab-guest', 'qcow2', 'disk.qcow2')):
-        have = list(c.image.images(name=name))
-        extra = {}
-        if name == 'lab-guest':
-            extra = {'kernel_id': ids['lab-guest-kernel'], 'ramdisk_id': ids['lab-guest-initrd'], 'hw_rng_model': 'virtio',
-                     'os_command_line': 'console=ttyS0 quiet panic=5'}
-        with open(os.path.join(d, path), 'rb') as f:
-            ids[name] = (have[0] if have else c.create_image(
-                name, disk_format=fmt, container_format=fmt if fmt in ('aki', 'ari') else 'bare', visibility='public', wait=True,
-                data=f, allow_duplicates=True, use_import=False, **extra)).id
-    if not c.compute.find_flavor('lab.guest'):
-        f = c.compute.create_flavor(name='lab.guest', vcpus=1, ram=256, disk=1)
-        c.compute.create_flavor_extra_specs(f, {'hw_rng:allowed': 'True'})
+    machine('lab-guest', 'initrd.gz')
+    guest_flavor('lab.guest', 256)
     lab = c.identity.find_project('lab')
     if not c.network.find_network('lab-guests'):
         n = c.network.create_network(name='lab-guests', project_id=lab.id, is_shared=True, provider_network_type='flat', provider_physical_network='guests')
         c.network.create_subnet(name='lab-guests', network_id=n.id, project_id=lab.id, ip_version=4, enable_dhcp=False,
                                 cidr=os.environ.get('LAB_GUEST_NET', '10.77.0.0/24'), gateway_ip=os.environ.get('LAB_GUEST_GW', '10.77.0.1'))
-    zone('guests', 'qemu1')
+    zone('guests', *('qemu%d' % i for i in range(1, int(os.environ['LAB_GUEST_HOSTS']) + 1)))
 
 
-def zone(name, host):
+def machine(image, initrd, **properties):
+    """Makes the image of a guest that boots a kernel and an initrd of the folder guest."""
+    d = os.path.join(os.environ['LAB_DIR'], 'data', 'guest')
+    ids = {}
+    for part, fmt, path in (('-kernel', 'aki', 'vmlinuz'), ('-initrd', 'ari', initrd), ('', 'qcow2', 'disk.qcow2')):
+        have = list(c.image.images(name=image + part))
+        extra = {}
+        if not part:
+            extra = {'kernel_id': ids['-kernel'], 'ramdisk_id': ids['-initrd'], 'hw_rng_model': 'virtio',
+                     'os_command_line': 'console=ttyS0 quiet panic=5', **properties}
+        with open(os.path.join(d, path), 'rb') as f:
+            ids[part] = (have[0] if have else c.create_image(
+                image + part, disk_format=fmt, container_format=fmt if fmt in ('aki', 'ari') else 'bare', visibility='public', wait=True,
+                data=f, allow_duplicates=True, use_import=False, **extra)).id
+
+
+def guest_flavor(name, ram):
+    if not c.compute.find_flavor(name):
+        f = c.compute.create_flavor(name=name, vcpus=1, ram=ram, disk=1)
+        c.compute.create_flavor_extra_specs(f, {'hw_rng:allowed': 'True'})
+
+
+def join():
+    """What clusters are made of that can be used."""
+    machine('lab-kube-node', 'kube-node.gz', os_distro='lab')
+    guest_flavor('lab.kube-node', 3072)
+    labels = {'kube_tag': 'v1.37.2'}
+    template('lab-kube-vm', image_id='lab-kube-node', flavor_id='lab.kube-node', server_type='vm', labels=labels)
+    template('lab-kube-bm', image_id='lab-kube', flavor_id='lab.metal', server_type='bm', labels=labels)
+
+
+def zone(name, *hosts):
     """Real machines have zones of their own; a request that names no zone goes to the fake hosts."""
     agg = c.compute.find_aggregate(name) or c.compute.create_aggregate(name=name, availability_zone=name)
 
-    def add():
+    def add(host):
         if host not in (c.compute.get_aggregate(agg).hosts or []):
             c.compute.add_host_to_aggregate(agg, host)
-    retry(add)
+    for host in hosts:
+        retry(lambda: add(host))
 
 
 def wait(hosts):
     """Until each host is up and Nova's cell has found it."""
-    end = time.time() + 120
+    end, up, found = time.time() + 240, set(), set()
     while time.time() < end:
-        up = {s.host for s in c.compute.services(binary='nova-compute') if s.state == 'up'}
-        found = {h.service_details['host'] for h in c.compute.hypervisors(details=True)}
+        try:   # the details are asked of the hosts, which may not answer yet
+            up = {s.host for s in c.compute.services(binary='nova-compute') if s.state == 'up'}
+            found = {h.service_details['host'] for h in c.compute.hypervisors(details=True)}
+        except openstack.exceptions.HttpException:
+            continue
         if hosts <= up & found:
             return
         time.sleep(0.5)

@@ -4,17 +4,18 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 shopt -s nullglob
 # What uses the database, the broker and libvirt goes first.
-late="libvirtd rabbitmq epmd memcached mariadb"
+late="rabbitmq epmd memcached mariadb"
 for f in "$RUN"/*.pid; do
   name=$(basename "$f" .pid)
-  [[ " $late " == *" $name "* ]] || stop_one "$name" &
+  [[ " $late " == *" $name "* || $name == libvirtd-* ]] || stop_one "$name" &
 done
 wait
-stop_one libvirtd
+for f in "$RUN"/libvirtd-*.pid; do stop_one "$(basename "$f" .pid)" & done
+wait
 # Guests outlive libvirtd; it keeps a pid file of each.
-for f in "$RUN"/libvirt/run/qemu/*.pid; do
+for f in "$RUN"/libvirt-*/run/qemu/*.pid; do
   pid=$(<"$f")
-  if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$DATA/nova/qemu1/"; then kill -KILL "$pid"; fi
+  if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$DATA/nova/qemu[0-9]*/"; then kill -KILL "$pid"; fi
   rm -f "$f"
 done
 for name in $late; do stop_one "$name" & done
