@@ -121,13 +121,16 @@ func faultClass(message string) backends.Class {
 	}
 }
 
+// plain takes what a page has for the eye out of a text.
+func plain(s string) string { return strings.Join(strings.Fields(markup.ReplaceAllString(s, " ")), " ") }
+
 // messageOf finds the words in a body. Each service has its own shape: {"forbidden": {"message"}},
 // {"error": {"message"}}, {"NeutronError": {"message"}}, {"error_message": "<JSON in a string>"},
 // {"errors": [{"detail"}]}, or HTML.
 func messageOf(body []byte) string {
 	var doc map[string]json.RawMessage
 	if json.Unmarshal(body, &doc) != nil {
-		return strings.Join(strings.Fields(markup.ReplaceAllString(string(body), " ")), " ")
+		return plain(string(body))
 	}
 	if raw, ok := doc["error_message"]; ok {
 		var inner struct {

@@ -117,3 +117,14 @@ func FuzzMessageOf(f *testing.F) {
 		}
 	})
 }
+
+// Magnum hands on what other services have told it, pages of HTML among them.
+func TestClusterError(t *testing.T) {
+	o := &provider{cloud: &cloud{client: &gophercloud.ProviderClient{}, secrets: []string{"swordfish"}}}
+	got := o.clusterError(&clusterView{Name: "k", Status: "CREATE_FAILED", Reason: "The resource could not be found.<br /><br />\n\n\n (HTTP 404) for swordfish",
+		Faults: map[string]string{"worker": "No valid host was found."}})
+	const want = "cluster k: it is in state CREATE_FAILED: The resource could not be found. (HTTP 404) for ***; worker: No valid host was found."
+	if got.Error() != want || backends.ClassOf(got) != backends.Capacity {
+		t.Errorf("got %s %v\nwant %s", backends.ClassOf(got), got, want)
+	}
+}

@@ -264,7 +264,7 @@ func (o *provider) awaitCluster(ctx context.Context, f *fleet) error {
 
 // clusterError says why a cluster failed: its reason, and the faults of its parts.
 func (o *provider) clusterError(v *clusterView) error {
-	why := []string{cmp.Or(v.Reason, "no reason given")}
+	why := []string{cmp.Or(plain(v.Reason), "no reason given")}
 	for k, fault := range v.Faults {
 		if !strings.Contains(v.Reason, fault) {
 			why = append(why, k+": "+fault)
@@ -380,7 +380,7 @@ func (o *provider) releaseClusters(ctx context.Context, owner backends.Owner, l 
 				continue
 			}
 			if tries[id]++; tries[id] > deleteTries {
-				return false, backends.Errorf(backends.Infra, "delete cluster "+v.Name, "it is still there in state %s: %s", v.Status, o.cloud.redact(clip(v.Reason)))
+				return false, backends.Errorf(backends.Infra, "delete cluster "+v.Name, "it is still there in state %s: %s", v.Status, o.cloud.redact(clip(plain(v.Reason))))
 			}
 			err := clusters.Delete(ctx, o.cloud.coe, id).ExtractErr()
 			if err = o.cloud.fail(ctx, "delete cluster "+v.Name, err); err != nil && !notFound(err) && !conflict(err) {
