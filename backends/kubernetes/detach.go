@@ -150,10 +150,11 @@ func (d *Detached) State(ctx context.Context) (DetachedState, error) {
 	if err := d.c.list(ctx, pods, d.c.ns, metav1.ListOptions{LabelSelector: d.selector()}, &list); err != nil {
 		return DetachedState{}, d.c.fail(ctx, "pods of job "+d.Name(), err)
 	}
-	return stateOf(&j, list.Items), nil
+	return stateOf(&j, list.Items, d.c.warningsOf), nil
 }
 
-func stateOf(j *batchv1.Job, pods []corev1.Pod) DetachedState {
+// stateOf judges a Job by its pods and by the warnings about an object, as far as they are known.
+func stateOf(j *batchv1.Job, pods []corev1.Pod, warningsOf func(uid string) []*corev1.Event) DetachedState {
 	s := DetachedState{Phase: DetachedWaiting, Job: string(j.UID), Exit: -1, Again: int(j.Status.Failed)}
 	var last *corev1.Pod
 	for i := range pods {
@@ -186,6 +187,9 @@ func stateOf(j *batchv1.Job, pods []corev1.Pod) DetachedState {
 	switch {
 	case last == nil:
 		s.Why = "the Job has no pod yet"
+		if t := creationFailed(warningsOf(string(j.UID))); t != nil {
+			s.Why = t.words
+		}
 	case ended(last):
 		s.Why = endOfPod(last)
 	case last.DeletionTimestamp != nil:
@@ -194,7 +198,7 @@ func stateOf(j *batchv1.Job, pods []corev1.Pod) DetachedState {
 		s.Phase, s.Pod = DetachedRunning, last.Name
 	default:
 		s.Why = "pod " + last.Name + ": " + phaseOf(last)
-		if t := troubleOf(last, nil); t != nil {
+		if t := troubleOf(last, warningsOf(string(last.UID))); t != nil {
 			s.Why = t.words
 		}
 	}

@@ -69,7 +69,8 @@ func FindDetached(ctx context.Context, config json.RawMessage, namespace string,
 		}
 		for k := range js.Items {
 			if j := &js.Items[k]; j.Namespace == m.Namespace && j.Name == m.Name {
-				f.State = stateOf(j, slices.DeleteFunc(slices.Clone(ps.Items), func(p corev1.Pod) bool { return p.Namespace != j.Namespace }))
+				f.State = stateOf(j, slices.DeleteFunc(slices.Clone(ps.Items), func(p corev1.Pod) bool { return p.Namespace != j.Namespace }),
+					func(string) []*corev1.Event { return nil })
 				if c := j.Spec.Template.Spec.Containers; len(c) > 0 && len(c[0].Command) > 0 {
 					f.Program = c[0].Command[0]
 				}

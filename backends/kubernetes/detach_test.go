@@ -39,6 +39,15 @@ func TestTheStateOfADetachedRunIsThatOfItsJobAndItsLastPod(t *testing.T) {
 	condition := func(typ batchv1.JobConditionType, reason string) []batchv1.JobCondition {
 		return []batchv1.JobCondition{{Type: typ, Status: corev1.ConditionTrue, Reason: reason, Message: "words"}}
 	}
+	warnings := func(uid string) []*corev1.Event {
+		if uid != "refused" {
+			return nil
+		}
+		return []*corev1.Event{{Reason: "FailedCreate", Message: "exceeded quota: few"}}
+	}
+	if got := stateOf(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{UID: "refused"}}, nil, warnings); got.Why != "FailedCreate: exceeded quota: few" {
+		t.Errorf("a Job whose pod is refused: got %+v", got)
+	}
 	for _, test := range []struct {
 		name string
 		end  []batchv1.JobCondition
@@ -58,7 +67,7 @@ func TestTheStateOfADetachedRunIsThatOfItsJobAndItsLastPod(t *testing.T) {
 	} {
 		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{UID: "u"}, Status: batchv1.JobStatus{Conditions: test.end}}
 		test.want.Job = "u"
-		if diff := cmp.Diff(test.want, stateOf(j, test.pods)); diff != "" {
+		if diff := cmp.Diff(test.want, stateOf(j, test.pods, warnings)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}

@@ -20,6 +20,7 @@ type collection struct {
 	run    string // "": all runs, by their deadlines
 	named  bool   // the clouds were named, in place of those of the folder's plan
 	dry    bool
+	on     map[string]bool // runs that go on, detached: nothing of them is past its deadline
 	force  bool
 	ids    map[string]string // of clouds that are looked at in another namespace, by name
 	away   *detached         // the run of the folder is in a cluster; nil: it is not
@@ -148,7 +149,7 @@ func (g *collection) sort(cloud string, all []backends.Leftover) (owners []backe
 	}
 	for _, run := range slices.Compact(ownersOf(all, func(l backends.Leftover) backends.Owner { return backends.Owner{Run: l.Owner.Run} })) {
 		of := slices.DeleteFunc(slices.Clone(all), func(l backends.Leftover) bool { return l.Owner.Run != run.Run })
-		ended := g.expired(of)
+		ended := g.expired(of) && !g.on[run.Run]
 		if ended {
 			whole = append(whole, run.Run)
 		}
@@ -160,7 +161,7 @@ func (g *collection) sort(cloud string, all []backends.Leftover) (owners []backe
 				if ended {
 					did = gcListed
 				}
-			case g.expired(in):
+			case g.expired(in) && !g.on[run.Run]:
 				did, owners = gcListed, append(owners, fleet)
 			}
 			for _, l := range in {
@@ -192,6 +193,8 @@ func (g *collection) note(cloud string, l backends.Leftover, did string) {
 	}
 	switch {
 	case did != gcKept:
+	case g.on[l.Owner.Run]:
+		x.Why = "its run goes on, detached"
 	case l.Until.IsZero():
 		x.Why = "it says no deadline: --run " + l.Owner.Run + " releases it"
 	case l.Until.Before(g.now):

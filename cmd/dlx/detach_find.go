@@ -106,6 +106,12 @@ func (g *collection) tellDetached(ctx context.Context, c *plan.Cloud) error {
 		if on && g.run == f.Run {
 			return fmt.Errorf("run %s is detached, in namespace %s, and %s: dlx gc --force RUN-FOLDER ends it", f.Run, f.Namespace, stateText(f.State))
 		}
+		if on {
+			if g.on == nil {
+				g.on = map[string]bool{}
+			}
+			g.on[f.Run] = true
+		}
 		if g.run == "" || g.run == f.Run {
 			g.notes = append(g.notes, fmt.Sprintf("cloud %s: run %s of study %s is detached, in namespace %s, and %s: dlx gc RUN-FOLDER removes it; dlx fetch RUN-FOLDER --testbed T --run %s makes that folder again",
 				c.Name, f.Run, f.Study, f.Namespace, stateText(f.State), f.Run))
