@@ -34,6 +34,7 @@ lane() { # PROJECT CHECKS: runs a function of checks in the background
 vm() {
   check nova backends/backendtest '^(TestNovaCloud|TestLoginsCloud|TestRevokedTokenCloud)$'
   check networks backends/backendtest '^TestNetworksCloud$'
+  check regions cmd/dlx '^TestAStudyInTwoRegionsOfACloud$'
   check faults backends/backendtest '^TestFaultsCloud$/^nova$'
   check cloud backends/backendtest '^TestOpenStackCloud$'
 }
