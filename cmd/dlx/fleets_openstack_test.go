@@ -52,8 +52,12 @@ func TestManyFleetsUnderAQuotaOnACloud(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), bin, "run", study, "--testbed", testbed, "--progress", "plain", "--dir", dir)
 		cmd.Env = append(os.Environ(), "OS_CLIENT_CONFIG_FILE="+c.config, "OS_CLOUD=")
 		began := time.Now()
+		listed := c.watchProcesses()
 		out, err := cmd.CombinedOutput()
 		took := time.Since(began)
+		if looks := listed(); looks < 10 {
+			t.Errorf("the list of processes was read %d times", looks)
+		}
 		if err != nil || !strings.Contains(string(out), fmt.Sprintf("%d trials: %[1]d done", fleets)) {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -202,25 +206,52 @@ func (c *countingCloud) counts(t *testing.T) (lists, others int, refused []strin
 	return lists, others, c.refused
 }
 
+// watchProcesses looks for secrets in the list of processes until it is told to stop, and tells how often it has.
+func (c *countingCloud) watchProcesses() (stop func() int) {
+	end, ended := make(chan struct{}), make(chan int)
+	go func() {
+		for looks := 0; ; looks++ {
+			select {
+			case <-end:
+				ended <- looks
+				return
+			case <-time.After(time.Second): // what lives for less shows nothing to anybody
+			}
+			lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+			if err != nil {
+				c.t.Error(err)
+			}
+			for _, path := range lines {
+				if text, err := os.ReadFile(path); err == nil { // else it has ended
+					c.look(path, text)
+				}
+			}
+		}
+	}()
+	return func() int { close(end); return <-ended }
+}
+
+// look looks for secrets in a text.
+func (c *countingCloud) look(where string, text []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.secrets {
+		if bytes.Contains(text, []byte(s)) {
+			c.t.Errorf("%s holds a password or a token", where)
+		}
+	}
+}
+
 // noSecrets looks for passwords and tokens in all that a run has written.
 func (c *countingCloud) noSecrets(t *testing.T, dir string, out []byte) {
 	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	look := func(where string, text []byte) {
-		for s := range c.secrets {
-			if bytes.Contains(text, []byte(s)) {
-				t.Errorf("%s holds a password or a token", where)
-			}
-		}
-	}
-	look("the output", out)
+	c.look("the output", out)
 	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		look(path, text)
+		c.look(path, text)
 		return err
 	}); err != nil {
 		t.Error(err)
