@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check of the lab's tiers that runs, in its network namespace: a skip is a failure. The test
 # programs are built before: the namespace has no way out.
+#   LAB_FULL=1 ./test.sh                       the long ones too: 25 kills, 60 fleets under a quota
 #   ./test.sh [vm] [ironic] [magnum] [guests]      those tiers only; else all that were started
 # The tiers are tested at the same time, each in a project of its own; what is Ironic's and Magnum's is in one.
 path=$PATH go=$(command -v "${GO:-go}")   # the user's, not Debian's
@@ -31,24 +32,34 @@ lane() { # PROJECT CHECKS: runs a function of checks in the background
   (failed=0 OS_CLOUD=$1; "$2"; exit $failed) &
   lanes+=($!)
 }
+kills() { # KIND N: kills dlx on the machines of a kind, twice, or so often in a long run
+  DLX_TEST_KILLS=2
+  [[ -z ${LAB_FULL:-} ]] || DLX_TEST_KILLS=$2
+  export DLX_TEST_KILLS
+  check "kill-$1" cmd/dlx "^TestARunSurvivesKillsOnACloud\$/^$1\$"
+}
 vm() {
   check nova backends/backendtest '^(TestNovaCloud|TestLoginsCloud|TestRevokedTokenCloud)$'
   check networks backends/backendtest '^TestNetworksCloud$'
   check regions cmd/dlx '^TestAStudyInTwoRegionsOfACloud$'
   check faults backends/backendtest '^TestFaultsCloud$/^nova$'
   check cloud backends/backendtest '^TestOpenStackCloud$'
+  kills machine 10
+  if [[ -n ${LAB_FULL:-} ]]; then check fleets cmd/dlx '^TestManyFleetsUnderAQuotaOnACloud$'; fi
 }
 lab() {
   if with ironic; then
     check metal backends/backendtest '^(TestMetalCloud|TestMetalServerCloud)$'
     check badmetal backends/backendtest '^TestFaultsCloud$/^ironic$'
     check ironic backends/backendtest '^TestOpenStackIronic$'
+    kills metal 5
   fi
   if with magnum; then check magnum backends/backendtest '^TestMagnumCloud$'; fi
 }
 guests() {
   check study cmd/dlx '^TestAStudyOnGuests$'
   check guests backends/backendtest '^TestOpenStackGuests$'
+  kills guest 10
 }
 if with vm; then lane lab-vm vm; fi
 if with ironic || with magnum; then lane lab lab; fi
