@@ -114,6 +114,16 @@ test-kubernetes: ## the tests that take a real Kubernetes: build, start, test, s
 	testdata/lab/kubernetes/build.sh
 	testdata/lab/kubernetes/test.sh
 
+.PHONY: lab-full
+lab-full: ## the long tests: 2,000 trials on 100 simulated nodes of a real control plane (40 minutes)
+	testdata/lab/kubernetes/full.sh
+
+.PHONY: lab-study
+lab-study: ## both labs joined, and the founding study on them: four real orchestrations on one computer (Debian 12, root)
+	testdata/lab/kubernetes/build.sh
+	testdata/lab/join/start.sh
+	testdata/lab/join/study.sh runs/lab-study
+
 .PHONY: lab-kubernetes-down
 lab-kubernetes-down: ## stop it; its data stays
 	testdata/lab/kubernetes/stop.sh
