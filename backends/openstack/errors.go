@@ -122,7 +122,9 @@ func faultClass(message string) backends.Class {
 }
 
 // plain takes what a page has for the eye out of a text.
-func plain(s string) string { return strings.Join(strings.Fields(markup.ReplaceAllString(s, " ")), " ") }
+func plain(s string) string {
+	return strings.Join(strings.Fields(markup.ReplaceAllString(s, " ")), " ")
+}
 
 // messageOf finds the words in a body. Each service has its own shape: {"forbidden": {"message"}},
 // {"error": {"message"}}, {"NeutronError": {"message"}}, {"error_message": "<JSON in a string>"},
