@@ -27,7 +27,7 @@ more=
 if with guests; then more=', "guest": {"flavor": "lab.guest", "image": "lab-guest", "network": "lab-guests", "zone": "guests", "user": "root"}, "guestHosts": '$LAB_GUEST_HOSTS; fi
 if with magnum; then more+=', "template": "lab-kube"'; fi
 if with ironic; then
-  more+=', "metal": {"service": "ironic", "resourceClass": "metal", "image": "lab-image", "user": "root"}, "nodes": '$LAB_NODES
+  more+=', "metal": {"service": "ironic", "resourceClass": "metal", "image": "lab-image", "user": "root"}, "nodes": '$LAB_METAL_NODES
   more+=', "metalServer": {"flavor": "lab.metal", "image": "lab-image", "network": "lab-net", "zone": "metal", "user": "root"}, "metalNodes": 4'
 fi
 cat >"$LAB_DIR/env" <<E

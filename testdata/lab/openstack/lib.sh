@@ -16,7 +16,7 @@ BRIDGE=br-lab
 export LAB_GUEST_NET=10.77.0.0/24 LAB_GUEST_GW=10.77.0.1
 export LAB_FAULTS="$LAB_DIR/faults"
 export LAB_GUEST_HOSTS
-export LAB_NODES="${LAB_NODES:-16}"    # of Ironic itself; Nova has 4 of its own
+export LAB_METAL_NODES="${LAB_METAL_NODES:-16}"    # of Ironic itself; Nova has 4 of its own
 ETC="$LAB_DIR/etc" LOG="$LAB_DIR/log" RUN="$LAB_DIR/run" DATA="$LAB_DIR/data"
 # Debian's OpenStack is for Debian's own python3: other interpreters (pyenv, conda) stay out.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin

@@ -86,13 +86,13 @@ def objects():
 
 
 def ironic():
-    """Enrolls bare metal nodes and makes them available: 4 that Nova sees, and LAB_NODES that the project lab owns."""
+    """Enrolls bare metal nodes and makes them available: 4 that Nova sees, and LAB_METAL_NODES that the project lab owns."""
     # Only an administrator of the system may enroll nodes for another project.
     b = openstack.connect(region_name='RegionOne', auth={
         'auth_url': c.config.auth['auth_url'], 'username': 'admin', 'password': PASSWORD, 'user_domain_name': 'Default', 'system_scope': 'all'}).baremetal
     retry(lambda: list(b.drivers()))
     have = {n.name for n in b.nodes()}
-    kinds = [('bm%d', 4, 'baremetal', 'service', '10.66.255.%d'), ('metal%d', int(os.environ['LAB_NODES']), 'metal', 'lab', '10.66.254.%d')]
+    kinds = [('bm%d', 4, 'baremetal', 'service', '10.66.255.%d'), ('metal%d', int(os.environ['LAB_METAL_NODES']), 'metal', 'lab', '10.66.254.%d')]
     for name, count, kind, owner, address in kinds:
         owner = c.identity.find_project(owner).id
         for i in range(1, count + 1):
