@@ -73,8 +73,8 @@ func (c *cluster) makeNamespace(ctx, stop context.Context, f *fleet, op string) 
 	return nil
 }
 
-// removeNamespace removes the namespace when dlx made it and no fleet is left in it. It holds its
-// gate, so that no fleet begins in it meanwhile.
+// removeNamespace removes the namespace when dlx made it and no fleet is left in it, now that those
+// of an owner are gone. It holds its gate, so that no fleet begins in it meanwhile.
 func (c *cluster) removeNamespace(ctx context.Context, o backends.Owner, l backends.Ledger) error {
 	if c.inUse(o) {
 		return nil
@@ -117,7 +117,7 @@ func (c *cluster) removeNamespace(ctx context.Context, o backends.Owner, l backe
 		var now corev1.Namespace
 		err := c.get(ctx, namespaces, "", c.ns, &now)
 		if notFound(err) || err == nil && now.UID != ns.UID {
-			return l.Gone(ctx, o, backends.Object{Kind: namespaces.words(), Name: c.ns, ID: string(ns.UID)})
+			return l.Gone(ctx, backends.Owner{Run: o.Run}, backends.Object{Kind: namespaces.words(), Name: c.ns, ID: string(ns.UID)})
 		}
 		if err != nil && ctx.Err() == nil {
 			return c.fail(ctx, op, err)
@@ -129,15 +129,17 @@ func (c *cluster) removeNamespace(ctx context.Context, o backends.Owner, l backe
 	}
 }
 
-// inUse reports whether other fleets of a run are known to be in the namespace: one that is being
-// made, or one whose pods the watch shows. The last one to be released sees neither.
+// inUse reports whether other fleets of the run are known to be in the namespace, so that nobody
+// need ask: one that is being made, or one whose holders the watch shows.
 func (c *cluster) inUse(o backends.Owner) bool {
 	for _, name := range c.making.Names() {
 		if ns, _, ok := strings.Cut(name, " "); ok && ns == c.ns {
 			return true
 		}
 	}
-	return slices.ContainsFunc(c.pods.group(ownerKey(o)), func(p *corev1.Pod) bool { return p.Labels[labelPart] == holder && p.DeletionTimestamp == nil })
+	return o.Fleet != "" && slices.ContainsFunc(c.pods.group(ownerKey(backends.Owner{Run: o.Run})), func(p *corev1.Pod) bool {
+		return p.Labels[labelPart] == holder && p.Labels[labelFleet] != label(o.Fleet) && p.DeletionTimestamp == nil
+	})
 }
 
 // namespaceKept says in the cluster's words what keeps a namespace.

@@ -106,7 +106,7 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 	if err := c.removeFleets(ctx, o, all, l); err != nil {
 		return err
 	}
-	return c.removeNamespace(ctx, backends.Owner{Run: o.Run}, l)
+	return c.removeNamespace(ctx, o, l)
 }
 
 // removeJobs deletes the Jobs of an owner and waits until their pods are gone. In the background:
