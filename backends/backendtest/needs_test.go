@@ -39,7 +39,7 @@ func TestAnAbsenceIsDeclaredOnlyWhereItIsReal(t *testing.T) {
 
 func TestTheSummaryCountsChecks(t *testing.T) {
 	w := World{Without: map[Need]string{Connections: "nothing to lose", LostAnswers: "nor here"}}
-	if got, want := w.summary(), "connections (1): nothing to lose; lost answers (1): nor here"; got != want {
+	if got, want := w.summary(), "connections (2): nothing to lose; lost answers (1): nor here"; got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
 }

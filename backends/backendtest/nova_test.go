@@ -30,7 +30,7 @@ func TestNovaSandbox(t *testing.T) {
 		client, _ := loginTo(t, gophercloud.AuthOptions{IdentityEndpoint: w.cloud.URL(), Username: user, Password: password, DomainID: "default", TenantName: "sandbox"},
 			gophercloud.EndpointOpts{Region: sandbox.Region}, nil)
 		flavor := func(name string) json.RawMessage { return with(t, json.RawMessage(server), "flavor", name) }
-		return &novaBed{Bed: b, compute: client, hosts: 2, large: flavor("sandbox.metal"), impossible: flavor("sandbox.impossible"),
+		return &novaBed{Bed: b, compute: client, hosts: 2, large: flavor("sandbox.medium"), full: 9, impossible: flavor("sandbox.impossible"),
 			quota: func(name string, n int) {
 				q := sandbox.Quota{Instances: 64, Cores: 8192, RAM: 512 << 10}
 				switch name {
@@ -54,7 +54,7 @@ func TestNovaCloud(t *testing.T) {
 	}
 	runNova(t, func(t *testing.T) *novaBed {
 		w := openReal(t)
-		b := &novaBed{Bed: w.bed(), compute: w.compute, hosts: w.Hosts, large: with(t, w.Machine, "flavor", w.Large), impossible: with(t, w.Machine, "flavor", w.Impossible)}
+		b := &novaBed{Bed: w.bed(), compute: w.compute, hosts: w.Hosts, large: with(t, w.Machine, "flavor", w.Large), full: 2, impossible: with(t, w.Machine, "flavor", w.Impossible)}
 		if w.admin != nil {
 			b.quota = w.quota
 		}
@@ -67,7 +67,8 @@ type novaBed struct {
 	*backendtest.Bed
 	compute    *gophercloud.ServiceClient
 	hosts      int
-	large      json.RawMessage // a machine of which no two fit a host
+	large      json.RawMessage // a machine
+	full       int             // so many of which fit no host
 	impossible json.RawMessage // fits none
 	quota      func(name string, n int)
 }
@@ -144,7 +145,7 @@ func tooManyTogether(t *testing.T, b *novaBed) {
 		t.Errorf("got hosts %q and %q", ms[0].Host, ms[1].Host)
 	}
 	b.release(t)
-	_, err = b.Backend.Provision(t.Context(), b.request("g", 2, b.large, backends.SameHost))
+	_, err = b.Backend.Provision(t.Context(), b.request("g", b.full, b.large, backends.SameHost))
 	refused(t, err, backends.Capacity, "No valid host was found.")
 	b.release(t)
 }
