@@ -285,12 +285,25 @@ func labVolume(b *detachBed) (folder string) {
 	}
 	b.t.Cleanup(func() {
 		for _, path := range []string{"/api/v1/namespaces/" + b.namespace, "/api/v1/persistentvolumes/" + name} {
-			if status, text := b.api(http.MethodDelete, path, ""); status != http.StatusOK && status != http.StatusNotFound {
-				b.t.Errorf("%s: %d %s", path, status, text)
-			}
+			b.remove(path)
 		}
 	})
 	return folder
+}
+
+// remove deletes an object and sees it gone: other tests list all there is.
+func (b *detachBed) remove(path string) {
+	b.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		status, text := b.api(http.MethodDelete, path, "") // one that is going is a conflict
+		if status == http.StatusNotFound {
+			return
+		}
+		if time.Now().After(end) {
+			b.t.Errorf("%s: %d %s", path, status, text)
+			return
+		}
+	}
 }
 
 // onlyTheRoleOfDlx checks that an account has the rules of rbac/namespace.yaml and no others.
