@@ -81,8 +81,7 @@ func (c *client) close() {
 	utilnet.CloseIdleConnectionsFor(c.http.Transport)
 }
 
-// limited lets some requests through at a time, and sends those that only read once more when their
-// connection breaks. A watch counts until it is answered.
+// limited lets some requests through at a time. A watch counts until it is answered.
 type limited struct {
 	next http.RoundTripper
 	room chan struct{}
@@ -92,11 +91,7 @@ func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case l.room <- struct{}{}:
 		defer func() { <-l.room }()
-		resp, err := l.next.RoundTrip(r)
-		if err != nil && r.Method == http.MethodGet && r.Context().Err() == nil {
-			return l.next.RoundTrip(r) // the connection broke; what only asks may be asked again
-		}
-		return resp, err
+		return l.next.RoundTrip(r)
 	case <-r.Context().Done():
 		return nil, context.Cause(r.Context())
 	}

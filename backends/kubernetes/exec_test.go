@@ -39,12 +39,8 @@ func TestExecFallsBackToSPDY(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = fmt.Fprintf(w, answer, 500, "container not found")
 		}))
-		client, err := connect([]byte(`{"apiVersion": "v1", "kind": "Config", "current-context": "a", "clusters": [{"name": "a", "cluster": {"server": "`+server.URL+`"}}],
-			"users": [{"name": "a", "user": {}}], "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]}`), nil, t.Logf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = client.exec(t.Context(), command{ns: "bench", pod: "p", words: []string{"true"}})
+		client := connectTo(t, server.URL)
+		_, err := client.exec(t.Context(), command{ns: "bench", pod: "p", words: []string{"true"}})
 		if got := spdy.Load(); got != c.spdy {
 			t.Errorf("%s: %d tries by SPDY; want %d (%v)", c.name, got, c.spdy, err)
 		}
@@ -54,4 +50,32 @@ func TestExecFallsBackToSPDY(t *testing.T) {
 		client.close()
 		server.Close()
 	}
+}
+
+// A connection that breaks may have brought its request: a command, which is a GET, is not run twice
+// as what only reads is.
+func TestCommandsAreNotRepeated(t *testing.T) {
+	var commands atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		commands.Add(1)
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = c.Close()
+		}
+	}))
+	defer server.Close()
+	client := connectTo(t, server.URL)
+	defer client.close()
+	if _, err := client.exec(t.Context(), command{ns: "bench", pod: "p", words: []string{"true"}}); err == nil || commands.Load() != 1 {
+		t.Errorf("%d commands, %v; want one", commands.Load(), err)
+	}
+}
+
+func connectTo(t *testing.T, url string) *client {
+	t.Helper()
+	c, err := connect([]byte(`{"apiVersion": "v1", "kind": "Config", "current-context": "a", "clusters": [{"name": "a", "cluster": {"server": "`+url+`"}}],
+		"users": [{"name": "a", "user": {}}], "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]}`), nil, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
