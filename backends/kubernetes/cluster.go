@@ -120,6 +120,29 @@ func (c *cluster) await(ctx context.Context, op string, look func() (done bool, 
 	}
 }
 
+// troubles are what keeps some things from going on, since when.
+type troubles struct {
+	c     *cluster
+	first map[string]time.Time // by whose it is and the beginning of its words
+	soon  time.Duration        // until the first of those that were borne in this look is a failure; 0: there is none
+}
+
+// bear notes a trouble that somebody has, and returns it as an error of op when it has lasted too long.
+func (t *troubles) bear(who, op string, x *trouble) error {
+	key := who + x.words[:min(20, len(x.words))]
+	if t.first[key].IsZero() {
+		t.first[key] = time.Now()
+	}
+	left := t.c.lasts(x) - time.Since(t.first[key])
+	if left <= 0 {
+		return x.err(op)
+	}
+	if t.soon == 0 || left < t.soon {
+		t.soon = left
+	}
+	return nil
+}
+
 // lasts says how long a trouble may last before it is a failure.
 func (c *cluster) lasts(t *trouble) time.Duration {
 	if t.after == mending {

@@ -15,9 +15,10 @@ import (
 // awaitHolders returns when all holders of a fleet run, or one cannot.
 func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
 	began := time.Now()
-	first := map[string]time.Time{} // when a trouble was first seen
+	seen := troubles{c: c, first: map[string]time.Time{}}
 	return c.await(ctx, "prepare "+f.owner.Fleet, func() (bool, time.Duration, error) {
-		done, soon := true, time.Duration(0)
+		done := true
+		seen.soon = 0
 		for _, s := range f.spots {
 			op := "machine " + s.machine.Name
 			p, ok := c.pods.get(s.holder)
@@ -31,7 +32,6 @@ func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
 			case p.DeletionTimestamp != nil, ended(p):
 				return false, 0, backends.Errorf(backends.Infra, op, "pod %s: %s", s.holder, endOfPod(p))
 			case running(p):
-				delete(first, s.holder)
 				continue
 			}
 			done = false
@@ -42,19 +42,11 @@ func (c *cluster) awaitHolders(ctx context.Context, f *fleet) error {
 			case s.at.Hosts == backends.DifferentHosts && fewerNodes(t.words, len(f.spots)):
 				t.after = mending // the nodes of a new cluster join one by one
 			}
-			key := s.holder + t.words[:min(20, len(t.words))]
-			if first[key].IsZero() {
-				first[key] = time.Now()
-			}
-			left := c.lasts(t) - time.Since(first[key])
-			if left <= 0 {
-				return false, 0, t.err(op)
-			}
-			if soon == 0 || left < soon {
-				soon = left
+			if err := seen.bear(s.holder, op, t); err != nil {
+				return false, 0, err
 			}
 		}
-		return done, soon, nil
+		return done, seen.soon, nil
 	})
 }
 

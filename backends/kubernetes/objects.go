@@ -55,8 +55,9 @@ func service(o backends.Owner, until time.Time) *corev1.Service {
 	}}
 }
 
-// hold is what a holder runs: nothing, and it ends at once when it is told to.
-const hold = `trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done`
+// hold is what a holder runs: nothing, and it ends at once when it is told to, or when its image or
+// its node's disk is gone, so that nothing can be run any more.
+const hold = `trap 'exit 0' TERM INT; while sleep 3600 & wait $!; do :; done; exit 1`
 
 // holderPod is the pod that keeps a machine's place.
 func holderPod(s *spot, until time.Time) *corev1.Pod {

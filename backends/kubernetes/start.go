@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,14 +162,15 @@ func (c *cluster) podsOf(name string) map[int]*corev1.Pod {
 func (st *starting) awaitPods(ctx context.Context) error {
 	c := st.c
 	began := time.Now()
-	first := map[string]time.Time{} // when a trouble was first seen
-	placed := map[string]bool{}     // by pod
+	seen := troubles{c: c, first: map[string]time.Time{}}
+	placed := map[string]bool{} // by pod
 	return c.await(ctx, st.op, func() (bool, time.Duration, error) {
 		all := c.podsOf(st.name)
 		if err := st.place(ctx, all, placed); err != nil {
 			return false, 0, err
 		}
-		done, soon := true, time.Duration(0)
+		done := true
+		seen.soon = 0
 		for i := range st.spots {
 			p := all[i]
 			if p != nil && started(p) {
@@ -189,22 +191,14 @@ func (st *starting) awaitPods(ctx context.Context) error {
 					t = &trouble{class: backends.Infra, words: "pod " + p.Name + " does not run: " + phaseOf(p), after: c.opt.Boot}
 				}
 			}
-			key := fmt.Sprint(i, t.words[:min(20, len(t.words))])
-			if first[key].IsZero() {
-				first[key] = time.Now()
-			}
-			left := c.lasts(t) - time.Since(first[key])
-			if left <= 0 {
-				return false, 0, t.err(op)
-			}
-			if soon == 0 || left < soon {
-				soon = left
+			if err := seen.bear(strconv.Itoa(i)+" ", op, t); err != nil {
+				return false, 0, err
 			}
 		}
 		if !done && time.Since(began) > 2*c.opt.Boot {
 			return false, 0, backends.Errorf(backends.Infra, st.op, "it has not started for %v", 2*c.opt.Boot)
 		}
-		return done, soon, nil
+		return done, seen.soon, nil
 	})
 }
 
