@@ -1,7 +1,9 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -236,7 +238,7 @@ func TestACopyOfAnotherRunIsRefused(t *testing.T) {
 func TestAStreamCannotWriteOutsideOfLogs(t *testing.T) {
 	r := newPackedRun(t)
 	r.trial("r1", "step\n")
-	for _, name := range []string{"../x", "logs/../../x", "plan.json", "/etc/x"} {
+	for _, name := range []string{"../x", "logs/../../x", "logs/../plan.json", "logs//x", "plan.json", "/etc/x"} {
 		b, err := os.ReadFile(filepath.Join(r.dir, results.JournalFile))
 		if err != nil {
 			t.Fatal(err)
@@ -261,4 +263,61 @@ func TestAStreamCannotWriteOutsideOfLogs(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+}
+
+// Whatever a cluster sends: nothing is written but logs and the journal, which stays one.
+func FuzzUnpack(f *testing.F) {
+	f.Add("logs/r1/worker-0/stdout", "", "step\n", "0", []byte("{}\n"))
+	f.Add("logs/r1/worker-0/stdout", noteMissing, "", "0", []byte(`{"crc":"00000000","seq":1}`+"\n"))
+	f.Add("../x", noteDiffers, "y", "1", []byte{})
+	f.Add("logs/", "", "", "", []byte("\n"))
+	f.Fuzz(func(t *testing.T, name, note, text, at string, lines []byte) {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		w := tar.NewWriter(z)
+		for _, h := range []struct {
+			name, key, value string
+			text             []byte
+		}{{name, noteRecord, note, []byte(text)}, {results.JournalFile, atRecord, at, lines}} {
+			header := &tar.Header{Name: h.name, Size: int64(len(h.text)), Mode: 0o644, PAXRecords: map[string]string{}}
+			if h.value != "" {
+				header.PAXRecords[h.key] = h.value
+			}
+			err := w.WriteHeader(header)
+			if err == nil {
+				_, err = w.Write(h.text)
+			}
+			if err != nil {
+				return // no stream can say this
+			}
+		}
+		if err := errors.Join(w.Close(), z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "run")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, results.JournalFile)
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = unpackInto(t, dir, &b)
+		if err := filepath.WalkDir(parent, func(path string, d os.DirEntry, err error) error {
+			if logs := filepath.Join(dir, "logs"); err == nil && !d.IsDir() && path != file && !strings.HasPrefix(path, logs+string(os.PathSeparator)) {
+				t.Errorf("%q was written", path)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		b2, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole, err := journal.Read(bytes.NewReader(b2), func(journal.Event) error { return nil }); err != nil || whole != int64(len(b2)) {
+			t.Errorf("the journal has %d whole bytes of %d: %v", whole, len(b2), err)
+		}
+	})
 }

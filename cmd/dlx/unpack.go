@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -97,7 +98,7 @@ func (u *unpacker) read(from io.Reader) error {
 }
 
 func (u *unpacker) file(h *tar.Header, from io.Reader) error {
-	if !strings.HasPrefix(h.Name, "logs/") || !filepath.IsLocal(filepath.FromSlash(h.Name)) {
+	if h.Typeflag != tar.TypeReg || !strings.HasPrefix(h.Name, "logs/") || path.Clean(h.Name) != h.Name || !filepath.IsLocal(filepath.FromSlash(h.Name)) {
 		return fmt.Errorf("the stream holds a file %q, which is none of a run's", h.Name)
 	}
 	note := h.PAXRecords[noteRecord]
