@@ -115,8 +115,10 @@ test-kubernetes: ## the tests that take a real Kubernetes: build, start, test, s
 	testdata/lab/kubernetes/test.sh
 
 .PHONY: lab-full
-lab-full: ## the long tests: 2,000 trials on 100 simulated nodes of a real control plane (40 minutes)
-	testdata/lab/kubernetes/full.sh
+lab-full: ## the long tests, some hours: 2,000 trials on 100 simulated nodes, and all tiers of OpenStack with 25 kills
+	$(LAB)/kubernetes/full.sh
+	LAB_TIERS="vm ironic magnum guests" $(MAKE) lab-openstack
+	LAB_FULL=1 $(MAKE) test-openstack; result=$$?; $(MAKE) lab-down; exit $$result
 
 .PHONY: lab-study
 lab-study: ## both labs joined, and the founding study on them: four real orchestrations on one computer (Debian 12, root)
