@@ -27,12 +27,13 @@ def home(name):
 
 
 def start(name, address, user_data, hostname):
-    """Starts a machine at an address. user_data is cloud-init's, in JSON; without an SSH host key nothing is started."""
+    """Starts a machine at an address. user_data is cloud-init's, in JSON; without an SSH host key nothing is started.
+    Tells whether it was."""
     try:
         data = json.loads(user_data.partition('\n')[2])
         host_key, logins = data['ssh_keys']['ed25519_private'], data['ssh_authorized_keys']
     except (ValueError, KeyError, TypeError):
-        return
+        return False
     stop(name)
     folder = os.path.join(home(name), '.ssh')
     os.makedirs(folder, mode=0o700)
@@ -40,6 +41,7 @@ def start(name, address, user_data, hostname):
         with open(os.path.join(folder, file), 'w', opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
             f.write(text)
     processutils.execute(SCRIPT, 'start', name, address, hostname)
+    return True
 
 
 def stop(name):

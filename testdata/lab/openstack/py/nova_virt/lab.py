@@ -1,7 +1,8 @@
 """Nova's fake compute driver, with failures on request (lab_machine.failure).
 
-A server whose user data brings an SSH host key is this computer itself (lab_machine); any other is a record and runs
-nothing. User data is echoed in the console log.
+A server whose user data brings an SSH host key is this computer itself (lab_machine), and says so by a metadatum, so that
+nobody takes its numbers for those of a virtual machine; any other is a record and runs nothing. User data is echoed in the
+console log.
 """
 import base64
 
@@ -21,8 +22,9 @@ class LabDriver(fake.FakeDriver):
             raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=reason)
         super().spawn(context, instance, image_meta, injected_files, admin_password, allocations, network_info=network_info, **kwargs)
         addresses = [ip['address'] for vif in network_info or [] for ip in vif.fixed_ips()]
-        if addresses:
-            lab_machine.start(instance.uuid, addresses[0], user_data(instance), instance.display_name)
+        if addresses and lab_machine.start(instance.uuid, addresses[0], user_data(instance), instance.display_name):
+            instance.metadata = dict(instance.metadata, **{'sandbox.dlx.dev': 'a process of the computer of the lab'})
+            instance.save()
 
     def destroy(self, context, instance, *args, **kwargs):
         lab_machine.stop(instance.uuid)
