@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -51,7 +50,7 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
 	room := make(chan struct{}, inFlight)
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limited{next: next, room: room} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limited{next: &resent{next}, room: room} })
 	c := &client{cfg: cfg, secrets: secrets, log: log}
 	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
@@ -80,48 +79,6 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 func (c *client) close() {
 	utilnet.CloseIdleConnectionsFor(c.http.Transport)
 }
-
-// limited lets some requests through at a time. A watch counts until it is answered.
-type limited struct {
-	next http.RoundTripper
-	room chan struct{}
-}
-
-func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	select {
-	case l.room <- struct{}{}:
-		defer func() { <-l.room }()
-		return l.next.RoundTrip(r)
-	case <-r.Context().Done():
-		return nil, context.Cause(r.Context())
-	}
-}
-
-// WrappedRoundTripper lets client-go find what is below.
-func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }
-
-// renewed sends a request once more that a login refused which can be renewed: client-go renews it
-// then, and hands out the refusal.
-type renewed struct{ next http.RoundTripper }
-
-func (n *renewed) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := n.next.RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil && r.GetBody == nil {
-		return resp, err
-	}
-	again := r.Clone(r.Context())
-	if r.Body != nil {
-		if again.Body, err = r.GetBody(); err != nil {
-			return resp, nil //nolint:nilerr // the refusal is the answer
-		}
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // the connection is of use again
-	_ = resp.Body.Close()
-	return n.next.RoundTrip(again)
-}
-
-// WrappedRoundTripper lets client-go find what is below.
-func (n *renewed) WrappedRoundTripper() http.RoundTripper { return n.next }
 
 // A kind is one of objects as the API's paths call it.
 type kind struct {
