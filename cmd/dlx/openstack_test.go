@@ -200,7 +200,7 @@ func TestARunSurvivesKillsOnACloud(t *testing.T) {
 // cloudObjects lists what dlx could leave on a cloud.
 func cloudObjects(t *testing.T) []string {
 	t.Helper()
-	login, _, endpoint := loginToCloud(t, os.Getenv("OS_CLOUD"))
+	login, project, endpoint := loginToCloud(t, os.Getenv("OS_CLOUD"))
 	var out []string
 	for _, service := range []struct {
 		of    func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
@@ -222,8 +222,12 @@ func cloudObjects(t *testing.T) []string {
 			client.Microversion = "1.56" // the first that lists allocations of a project is 1.52
 		}
 		for _, path := range service.lists {
+			url := client.ServiceURL(path)
+			if client.Type == "network" {
+				url += "?project_id=" + project // who owns a network sees the ports on it, whose ever they are
+			}
 			var body map[string]json.RawMessage
-			if _, err := client.Get(t.Context(), client.ServiceURL(path), &body, nil); err != nil {
+			if _, err := client.Get(t.Context(), url, &body, nil); err != nil {
 				t.Fatalf("%s: %v", path, err)
 			}
 			out = append(out, listed(t, path, body)...)
