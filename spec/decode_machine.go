@@ -68,7 +68,7 @@ func (d *decoder) serviceFields(n *node, service string) {
 	}
 }
 
-var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "gpu", "scratch", "mounts"}
+var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "gpu", "deviceClass", "scratch", "mounts"}
 
 // pod checks what pods a machine of a cluster has.
 func (d *decoder) pod(n *node) {
@@ -77,8 +77,11 @@ func (d *decoder) pod(n *node) {
 	}
 	d.unknown(n, podFields...)
 	d.text(d.need(n, "image", `"ubuntu:24.04"; an image with a POSIX shell`))
-	for _, name := range []string{"pullSecret", "serviceAccount", "runtimeClass", "gpu"} {
+	for _, name := range []string{"pullSecret", "serviceAccount", "runtimeClass", "gpu", "deviceClass"} {
 		d.text(n.get(name))
+	}
+	if class := n.get("deviceClass"); class != nil && n.get("gpu") != nil {
+		d.atLabel(class, "gpu and deviceClass exclude each other; remove one of them")
 	}
 	d.oneOf(n.get("pullPolicy"), "Always", "IfNotPresent", "Never")
 	d.boolean(n.get("hostNetwork"))

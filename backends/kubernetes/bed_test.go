@@ -104,6 +104,11 @@ func (b *bed) fleet(name string, machines int) []backends.Machine {
 // api sends a request as the cluster's administrator.
 func (b *bed) api(method, path, body string) string {
 	b.t.Helper()
+	return b.request(b.t.Context(), method, path, body)
+}
+
+func (b *bed) request(ctx context.Context, method, path, body string) string {
+	b.t.Helper()
 	cfg, err := clientcmd.RESTConfigFromKubeConfig(b.kubeconfig)
 	if err != nil {
 		b.t.Fatal(err)
@@ -113,7 +118,7 @@ func (b *bed) api(method, path, body string) string {
 		b.t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(b.t.Context(), method, cfg.Host+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, cfg.Host+path, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}

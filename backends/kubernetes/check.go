@@ -27,7 +27,8 @@ type inspection struct {
 	nodes []corev1.Node
 	seen  bool // nodes may be read
 	needs []backends.Need
-	gpu   []string // by need, the resource that GPUs count as
+	gpu   []string // by need, the resource that GPUs count as; "": they are devices
+	class []string // by need, the class of these
 	found []backends.Finding
 }
 
@@ -39,7 +40,7 @@ func (p *provider) Check(ctx context.Context, needs []backends.Need) ([]backends
 	}
 	defer api.close()
 	ctx = quiet(ctx, p.l.opt.Log)
-	c := &inspection{client: api, ns: p.namespace, needs: needs, gpu: make([]string, len(needs))}
+	c := &inspection{client: api, ns: p.namespace, needs: needs, gpu: make([]string, len(needs)), class: make([]string, len(needs))}
 	if err := api.fail(ctx, "list nodes", c.readNodes(ctx)); err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func (c *inspection) need(ctx context.Context, i int) error {
 			c.finding(i, machine, "", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 			continue
 		}
-		c.gpu[i] = p.GPU
+		c.gpu[i], c.class[i] = p.GPU, p.DeviceClass
 		var l backends.Load
 		count := 0
 		for k, x := range n.Machines {
@@ -133,6 +134,9 @@ func (c *inspection) named(ctx context.Context, need, machine int, p *Pod) error
 	}
 	if p.RuntimeClass != "" {
 		all = append(all, thing{"runtimeClass", "runtime class", p.RuntimeClass, "/apis/node.k8s.io/v1/runtimeclasses/"})
+	}
+	if p.DeviceClass != "" {
+		all = append(all, thing{"deviceClass", "device class", p.DeviceClass, "/apis/resource.k8s.io/v1/deviceclasses/"})
 	}
 	for _, t := range all {
 		var got struct {
@@ -201,6 +205,7 @@ var (
 		{"", "events", "", []string{"list", "watch"}},
 		{"batch", "jobs", "", []string{"create", "get", "list", "delete"}},
 	}
+	rightsToDevices    = right{"resource.k8s.io", "resourceclaimtemplates", "", []string{"create", "patch"}}
 	rightsToNamespaces = right{"", "namespaces", "", []string{"create", "get", "delete"}}
 )
 
@@ -210,6 +215,9 @@ func (c *inspection) rights(ctx context.Context) error {
 		return nil
 	}
 	wanted := slices.Clone(rightsInside)
+	if slices.ContainsFunc(c.class, func(name string) bool { return name != "" }) {
+		wanted = append(wanted, rightsToDevices)
+	}
 	field, where, why := "namespace", fmt.Sprintf(" in namespace %q", c.ns), fmt.Sprintf(", and namespace %q is not there", c.ns)
 	missing, err := c.namespaceMissing(ctx)
 	if err != nil {

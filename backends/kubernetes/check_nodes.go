@@ -142,8 +142,12 @@ func amounts(p *Pod, l backends.Load, times int64) []amount {
 		}
 	}
 	memory := of("memory")
+	gpus := times * int64(l.GPUs)
+	if p.GPU == "" {
+		gpus = 0 // what devices a node has, and which of a class, only the scheduler knows
+	}
 	return []amount{
-		{p.GPU, " of " + p.GPU, "gpu", times * int64(l.GPUs), of(p.GPU)},
+		{p.GPU, " of " + p.GPU, "gpu", gpus, of(p.GPU)},
 		{"cpu", " CPUs", "", times * int64(l.CPUs), of("cpu")},
 		{"memory", " MiB of memory", "", times * int64(l.MemoryMiB), func(n *corev1.Node) int64 { return memory(n) >> 20 }},
 	}
@@ -261,7 +265,7 @@ func (c *inspection) takes(i int, name string) int {
 		return sum(func(l backends.Load) int { return l.CPUs })
 	case "memory", "requests.memory", "limits.memory":
 		return sum(func(l backends.Load) int { return l.MemoryMiB << 20 })
-	case "requests." + c.gpu[i], c.gpu[i]:
+	case "requests." + c.gpu[i], c.gpu[i], c.class[i] + ".deviceclass.resource.k8s.io/devices":
 		return sum(func(l backends.Load) int { return l.GPUs })
 	}
 	return 0

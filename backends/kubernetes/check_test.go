@@ -67,6 +67,14 @@ func TestCheck(t *testing.T) {
 		{name: "GPUs of another name", nodes: two, needs: []backends.Need{places(1, `{"image": "x", "gpu": "amd.com/gpu"}`, backends.Load{Processes: 1, GPUs: 1})}, want: []string{
 			`0 -1 gpu: the processes of a trial take 1 of amd.com/gpu on a machine, and no node that fits has more than 0`,
 			`-1 -1 : the plan takes 1 of amd.com/gpu at once and the cluster has 0: trials will wait for each other; the testbed's capacity can say so (warning)`}},
+		{name: "devices of a class", nodes: two, cloud: func(f *sandbox.Faults) {
+			f.Fail("GET /apis/resource.k8s.io/v1/deviceclasses/gpu.nvidia.com", http.StatusOK, `{"metadata": {"name": "gpu.nvidia.com"}}`, 1)
+			f.Fail(role, http.StatusCreated, `{"status": {"allowed": true}}`, 99)
+		}, needs: []backends.Need{places(1, `{"image": "x", "deviceClass": "gpu.nvidia.com"}`, backends.Load{Processes: 1, GPUs: 8})}},
+		{name: "a class of devices that the cluster does not have", nodes: two, cloud: func(f *sandbox.Faults) {
+			f.Fail("GET /apis/resource.k8s.io/v1/deviceclasses", http.StatusOK, `{"items": [{"metadata": {"name": "gpu.nvidia.com"}}]}`, 1)
+		}, needs: []backends.Need{places(1, `{"image": "x", "deviceClass": "gpu.nvidea.com"}`, backends.Load{Processes: 1, GPUs: 8})}, want: []string{
+			`0 -1 deviceClass: the cluster has no device class "gpu.nvidea.com" (known: gpu.nvidia.com)`}},
 		{name: "CPUs and memory", nodes: two, needs: []backends.Need{places(1, plain, backends.Load{Processes: 1, CPUs: 9}), places(1, plain, backends.Load{Processes: 1, MemoryMiB: 1 << 20})}, want: []string{
 			`0 -1 : the processes of a trial take 9 CPUs on a machine, and no node that fits has more than 8`,
 			`1 -1 : the processes of a trial take 1048576 MiB of memory on a machine, and no node that fits has more than 16384`}},

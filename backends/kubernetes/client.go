@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,8 +32,7 @@ type client struct {
 	http    *http.Client
 	tls     *tls.Config // of exec; nil: without
 	core    *rest.RESTClient
-	batch   *rest.RESTClient
-	rbac    *rest.RESTClient
+	apis    map[schema.GroupVersion]*rest.RESTClient // but core
 	secrets []string
 	log     func(string, ...any)
 }
@@ -50,29 +50,37 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
 	room := make(chan struct{}, inFlight)
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limited{next: &resent{next}, room: room} })
-	c := &client{cfg: cfg, secrets: secrets, log: log}
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &limited{next: next, room: room} })
+	c := &client{cfg: cfg, secrets: secrets, log: log, apis: map[schema.GroupVersion]*rest.RESTClient{}}
 	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
+	c.http.Transport = &resent{c.http.Transport} // not in the configuration, by which commands are sent: these are GETs as well
 	if cfg.ExecProvider != nil || cfg.BearerTokenFile != "" {
 		c.http.Transport = &renewed{c.http.Transport}
 	}
 	if c.tls, err = rest.TLSConfigFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
-	for _, api := range []struct {
-		path string
-		gv   schema.GroupVersion
-		to   **rest.RESTClient
-	}{{"/api", corev1.SchemeGroupVersion, &c.core}, {"/apis", batchv1.SchemeGroupVersion, &c.batch}, {"/apis", rbacv1.SchemeGroupVersion, &c.rbac}} {
-		one := rest.CopyConfig(cfg)
-		one.APIPath, one.GroupVersion, one.NegotiatedSerializer = api.path, &api.gv, scheme().codecs
-		if *api.to, err = rest.RESTClientForConfigAndClient(one, c.http); err != nil {
-			return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
+	if c.core, err = c.api("/api", corev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	for _, gv := range []schema.GroupVersion{batchv1.SchemeGroupVersion, rbacv1.SchemeGroupVersion, resourcev1.SchemeGroupVersion} {
+		if c.apis[gv], err = c.api("/apis", gv); err != nil {
+			return nil, err
 		}
 	}
 	return c, nil
+}
+
+func (c *client) api(path string, gv schema.GroupVersion) (*rest.RESTClient, error) {
+	cfg := rest.CopyConfig(c.cfg)
+	cfg.APIPath, cfg.GroupVersion, cfg.NegotiatedSerializer = path, &gv, scheme().codecs
+	api, err := rest.RESTClientForConfigAndClient(cfg, c.http)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
+	}
+	return api, nil
 }
 
 // close lets connections go.
@@ -83,10 +91,9 @@ func (c *client) close() {
 // A kind is one of objects as the API's paths call it.
 type kind struct {
 	name    string
-	batch   bool
-	rbac    bool
-	cluster bool // not in a namespace
-	applied bool // of a fleet: made by server-side apply, which brings what is there up to date
+	gv      schema.GroupVersion // zero: core
+	cluster bool                // not in a namespace
+	applied bool                // of a fleet: made by server-side apply, which brings what is there up to date
 }
 
 var (
@@ -96,22 +103,21 @@ var (
 	configMaps = kind{name: "configmaps", applied: true}
 	services   = kind{name: "services", applied: true}
 	events     = kind{name: "events"}
-	jobs       = kind{name: "jobs", batch: true}
+	jobs       = kind{name: "jobs", gv: batchv1.SchemeGroupVersion}
 
 	claims       = kind{name: "persistentvolumeclaims"}
 	accounts     = kind{name: "serviceaccounts"}
-	roles        = kind{name: "roles", rbac: true}
-	roleBindings = kind{name: "rolebindings", rbac: true}
+	roles        = kind{name: "roles", gv: rbacv1.SchemeGroupVersion}
+	roleBindings = kind{name: "rolebindings", gv: rbacv1.SchemeGroupVersion}
+
+	claimTemplates = kind{name: "resourceclaimtemplates", gv: resourcev1.SchemeGroupVersion}
 )
 
 func (c *client) of(r kind) *rest.RESTClient {
-	switch {
-	case r.batch:
-		return c.batch
-	case r.rbac:
-		return c.rbac
+	if r.gv.Empty() {
+		return c.core
 	}
-	return c.core
+	return c.apis[r.gv]
 }
 
 // at begins a request for a kind of object in a namespace.

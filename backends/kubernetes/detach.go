@@ -18,7 +18,7 @@ import (
 )
 
 // A Detached is a run that goes on inside a cluster: a Job whose pod is dlx itself, a claim that
-// holds dlx, its plan and the run folder, and an account with the rights of rbac/namespace.yaml. All
+// holds dlx, its plan and the run folder, and an account with the rights of rbac/namespace.yaml, and of devices.yaml if machines claim devices. All
 // belong to one ConfigMap in the namespace that the trials are in as well. They are not told from
 // trials by chance: their manager is another one, so that no release of a fleet or of a run takes
 // them along.
@@ -30,6 +30,7 @@ type Detached struct {
 	kubeconfig []byte
 	run        string
 	pod        Pod
+	devices    bool              // the machines of the run claim some
 	data       map[string]string // of the ConfigMap
 }
 
@@ -38,8 +39,15 @@ type Detach struct {
 	Run       string
 	Namespace string
 	Study     string          // its name
-	Machine   json.RawMessage // of a machine of the plan, from which the pod of dlx takes image, pull secret and tolerations
+	Machine   json.RawMessage // of a machine of the plan, from which the pod of dlx takes image, pull secret and tolerations; one that claims devices if there is any
 	Image     string          // in place of the machine's
+}
+
+// ClaimsDevices reports whether the processes on machines of a spec claim devices: then dlx takes the
+// rights of rbac/devices.yaml as well.
+func ClaimsDevices(spec json.RawMessage) bool {
+	p, err := parsePod(spec)
+	return err == nil && p.DeviceClass != ""
 }
 
 // DetachedIn finds the cluster that the settings of a cloud name, for a run that goes on there. It
@@ -69,7 +77,7 @@ func DetachedIn(ctx context.Context, config json.RawMessage, d Detach, o Options
 	if err != nil {
 		return nil, err
 	}
-	out := &Detached{c: c, l: l, kubeconfig: kubeconfig, run: d.Run, pod: Pod{
+	out := &Detached{c: c, l: l, kubeconfig: kubeconfig, run: d.Run, devices: machine.DeviceClass != "", pod: Pod{
 		Image: machine.Image, PullPolicy: machine.PullPolicy, PullSecret: machine.PullSecret, Tolerations: machine.Tolerations,
 	}}
 	out.data = map[string]string{dataRun: d.Run, dataStudy: d.Study, dataMachine: string(d.Machine), dataImage: d.Image}

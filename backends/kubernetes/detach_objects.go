@@ -29,6 +29,9 @@ const restarts = 20
 //go:embed rbac/namespace.yaml
 var namespaceRole []byte
 
+//go:embed rbac/devices.yaml
+var devicesRole []byte
+
 // labels are those of all objects of a detached run.
 func (d *Detached) labels() map[string]string {
 	return map[string]string{
@@ -73,11 +76,18 @@ func (d *Detached) claim(v Volume) (*corev1.PersistentVolumeClaim, error) {
 	return c, nil
 }
 
-// role is that of rbac/namespace.yaml.
+// role is that of rbac/namespace.yaml, with the rules of rbac/devices.yaml where they are needed.
 func (d *Detached) role() (*rbacv1.Role, error) {
 	r := &rbacv1.Role{}
 	if err := yaml.UnmarshalStrict(namespaceRole, r); err != nil {
 		return nil, err
+	}
+	if d.devices {
+		more := &rbacv1.Role{}
+		if err := yaml.UnmarshalStrict(devicesRole, more); err != nil {
+			return nil, err
+		}
+		r.Rules = append(r.Rules, more.Rules...)
 	}
 	r.ObjectMeta = d.meta()
 	return r, nil

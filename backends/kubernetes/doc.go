@@ -17,6 +17,10 @@
 // of all processes stand in the Job, so that it shows what runs; secrets do not belong there. It
 // ends with 0 however the program ended: that is in its record, on the scratch volume.
 //
+// GPUs are counted as a resource of the node, or claimed as devices of a class: then each process has a
+// claim of its own, made by the cluster from a template of the fleet (resource.k8s.io/v1, Kubernetes
+// 1.34), and rbac/devices.yaml is needed as well.
+//
 // Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
 // ConfigMap: deleting that removes them. It and the Service are made by server-side apply, as field
 // manager "dlx", which brings them up to date when a run goes on. A Job goes when the ends of all
@@ -47,7 +51,8 @@ type Pod struct {
 	ServiceAccount string            `json:"serviceAccount"`
 	RuntimeClass   string            `json:"runtimeClass"`
 	HostNetwork    bool              `json:"hostNetwork"`
-	GPU            string            `json:"gpu"` // the resource that GPUs of a role count; empty: nvidia.com/gpu
+	GPU            string            `json:"gpu"`         // the resource that GPUs of a role count; empty: nvidia.com/gpu, or none with DeviceClass
+	DeviceClass    string            `json:"deviceClass"` // GPUs of a role are devices claimed from it (dynamic resource allocation); not with GPU
 	Scratch        Scratch           `json:"scratch"`
 	Mounts         []Mount           `json:"mounts"`
 }

@@ -169,7 +169,10 @@ func parsePod(raw json.RawMessage) (Pod, error) {
 	if h := p.Scratch.HostPath; h != "" && (h[0] != '/' || h == "/") {
 		errs = append(errs, fmt.Errorf("scratch.hostPath: %q is no absolute path below /", h))
 	}
-	if p.GPU == "" {
+	switch {
+	case p.GPU != "" && p.DeviceClass != "":
+		errs = append(errs, errors.New("gpu and deviceClass exclude each other"))
+	case p.GPU == "" && p.DeviceClass == "":
 		p.GPU = "nvidia.com/gpu"
 	}
 	return p, errors.Join(errs...)

@@ -58,7 +58,7 @@ func (c *cluster) aboutNode(ctx context.Context, name string, facts map[string]s
 // fits refuses a group that its nodes could not take even if they were empty: that is no lack of
 // room, which would pass.
 func (c *cluster) fits(ctx context.Context, op string, g *backends.Group, spots []*spot) error {
-	want := resources(g, spots[0].pod.GPU).Requests
+	want := resources(g, spots[0].pod.GPU).Requests // claimed devices are the scheduler's to count
 	if len(want) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -164,6 +166,10 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 		c.Args = append(c.Args, literal(folders[i]), literal(supervisor.Script(g.Process(i))))
 	}
 	c.Resources = resources(g, s.pod.GPU)
+	if name := claimed(s, g); name != "" {
+		spec.ResourceClaims = []corev1.PodResourceClaim{{Name: devices, ResourceClaimTemplateName: &name}}
+		c.Resources.Claims = []corev1.ResourceClaim{{Name: devices}}
+	}
 	if node := sameNode(spots); node != "" {
 		spec.Affinity = onNode(node)
 	} else {
@@ -180,6 +186,28 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 	}}
 }
 
+const devices = "devices"
+
+// claimed names the template of the claims that the processes of a group have on devices; "": they
+// have none. Groups of a fleet that want as many of a class share one.
+func claimed(s *spot, g *backends.Group) string {
+	if s.pod.DeviceClass == "" || g.GPUs == 0 {
+		return ""
+	}
+	return "dlx-" + dns(fmt.Sprint(s.at.Owner.Run, " ", s.at.Owner.Fleet, " ", g.GPUs, " ", s.pod.DeviceClass), maxLabel-4)
+}
+
+// claimTemplate is what the claims of a group's processes are made from, one each.
+func claimTemplate(s *spot, g *backends.Group) *resourcev1.ResourceClaimTemplate {
+	head := meta(s.at.Owner, claimed(s, g), time.Time{})
+	claim := *head.DeepCopy()
+	claim.Name = ""
+	return &resourcev1.ResourceClaimTemplate{TypeMeta: metav1.TypeMeta{APIVersion: "resource.k8s.io/v1", Kind: "ResourceClaimTemplate"}, ObjectMeta: head,
+		Spec: resourcev1.ResourceClaimTemplateSpec{ObjectMeta: claim, Spec: resourcev1.ResourceClaimSpec{Devices: resourcev1.DeviceClaim{
+			Requests: []resourcev1.DeviceRequest{{Name: devices, Exactly: &resourcev1.ExactDeviceRequest{
+				DeviceClassName: s.pod.DeviceClass, AllocationMode: resourcev1.DeviceAllocationModeExactCount, Count: int64(g.GPUs)}}}}}}}
+}
+
 // literal keeps kubelet from expanding a text of a command: it makes $ of $$ (which is a shell's
 // process ID), and puts in the variables that stand in $(...).
 func literal(s string) string { return strings.ReplaceAll(s, "$", "$$") }
@@ -193,7 +221,7 @@ func resources(g *backends.Group, gpu string) corev1.ResourceRequirements {
 	if g.MemoryMiB > 0 {
 		list[corev1.ResourceMemory] = *resource.NewQuantity(int64(g.MemoryMiB)<<20, resource.BinarySI)
 	}
-	if g.GPUs > 0 {
+	if g.GPUs > 0 && gpu != "" {
 		list[corev1.ResourceName(gpu)] = *resource.NewQuantity(int64(g.GPUs), resource.DecimalSI)
 	}
 	if len(list) == 0 {

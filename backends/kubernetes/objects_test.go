@@ -56,6 +56,7 @@ func TestObjects(t *testing.T) {
 	up := ownerMap(owner, until)
 	up.UID = types.UID("5a6e6462-6f78-4000-8000-000000000001")
 	m0, m1 := machine("m0", "node-a", plain, backends.AnyHosts), machine("m1", "node-b", plain, backends.AnyHosts)
+	claiming := backends.Group{ID: "worker", Machines: []backends.Machine{machine("m0", "node-a", `{"image": "tf:1.8", "deviceClass": "gpu.nvidia.com"}`, backends.AnyHosts)}, Args: [][]string{{"a"}}, GPUs: 2}
 	svc := service(owner, until)
 	svc.ObjectMeta = owned(svc.ObjectMeta, up)
 	a := &txtar.Archive{Comment: []byte("What dlx asks the API server for. Rewritten by: make golden\n")}
@@ -69,6 +70,8 @@ func TestObjects(t *testing.T) {
 		{"holder-full.json", holderPod(spots(machine("m0", "", full, backends.SameHost))[0], until)},
 		{"job-one-node.json", jobOf(backends.Group{ID: "single/model=alexnet/r1/worker", Machines: []backends.Machine{m0}, Args: [][]string{{"python", "train.py", "it's", "$HOME"}},
 			Env: map[string]string{"A": "1"}, Timeout: time.Hour, CPUs: 4, GPUs: 1, MemoryMiB: 1024})},
+		{"job-devices.json", jobOf(claiming)},
+		{"claims.json", claimTemplate(spots(claiming.Machines[0])[0], &claiming)},
 		{"job-two-nodes.json", jobOf(backends.Group{ID: "ps", Machines: []backends.Machine{m0, m1, m0}, Args: [][]string{{"a"}, {"b"}, {"c"}}})},
 	} {
 		data, err := json.MarshalIndent(f.obj, "", "  ")
@@ -108,6 +111,7 @@ func TestPodsAreChecked(t *testing.T) {
 		`{"image": "x", "pullPolicy": "no"}`: `unknown "no" (known: Always, IfNotPresent, Never)`,
 		`{"image": "x", "scratch": {"hostPath": "/a", "claim": "b"}}`: "exclude each other",
 		`{"image": "x", "scratch": {"hostPath": "a"}}`:                "no absolute path",
+		`{"image": "x", "gpu": "a", "deviceClass": "b"}`:              "exclude each other",
 		`{"image": "x"} {}`: "more than one",
 	} {
 		_, err := spotOf(backends.Machine{Name: "m0", Access: backends.Access{Kubernetes: &backends.Kubernetes{

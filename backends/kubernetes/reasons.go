@@ -84,6 +84,7 @@ func unschedulable(message string) *trouble {
 	}
 	for _, passes := range []string{
 		"Insufficient ", "Too many pods", "no nodes available", // room
+		"cannot allocate all claims", "resourceclaim not available", // devices
 		"were unschedulable", "node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", // nodes that are cordoned, not ready or new
 		"free ports", // of hostNetwork
 	} {

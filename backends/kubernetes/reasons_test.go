@@ -41,6 +41,7 @@ func TestWhatKeepsAPodFromRunning(t *testing.T) {
 		{"a gate is ours", gated, nil, "", "", false},
 		{"CPUs that are taken", unscheduled("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/2"), nil, backends.Capacity, "1 Insufficient cpu", true},
 		{"GPUs that are taken", unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), nil, backends.Capacity, "nvidia.com/gpu", true},
+		{"devices that are taken", unscheduled("0/4 nodes are available: 1 cannot allocate all claims, 3 node(s) didn't satisfy plugin(s) [NodeAffinity]. still not schedulable, preemption: 0/4"), nil, backends.Capacity, "cannot allocate all claims", true},
 		{"too many pods", unscheduled("0/1 nodes are available: 1 Too many pods."), nil, backends.Capacity, "Too many pods", true},
 		{"no node at all", unscheduled("no nodes available to schedule pods"), nil, backends.Capacity, "no nodes", false},
 		{"nodes that are cordoned", unscheduled("0/1 nodes are available: 1 node(s) were unschedulable."), nil, backends.Capacity, "unschedulable", true},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -118,6 +119,9 @@ func (st *starting) ensureJob(ctx context.Context) error {
 		}
 		return c.fail(ctx, st.op, err)
 	}
+	if err := st.ensureClaims(ctx, &owner); err != nil {
+		return err
+	}
 	want := job(st.g, st.spots, st.folders)
 	want.ObjectMeta = owned(want.ObjectMeta, &owner)
 	var got batchv1.Job
@@ -136,6 +140,22 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	st.uid = string(got.UID)
 	c.expect(st.name, st.uid, len(st.spots))
 	return nil
+}
+
+// ensureClaims makes what claims on devices are made from, if the group has any.
+func (st *starting) ensureClaims(ctx context.Context, owner *corev1.ConfigMap) error {
+	c, s := st.c, st.spots[0]
+	name := claimed(s, st.g)
+	if name == "" {
+		return nil
+	}
+	want := claimTemplate(s, st.g)
+	want.ObjectMeta = owned(want.ObjectMeta, owner)
+	err := c.apply(ctx, claimTemplates, c.ns, want, &resourcev1.ResourceClaimTemplate{})
+	if notFound(err) {
+		return backends.Errorf(backends.Config, st.op, "devices of class %q: the cluster does not serve resource.k8s.io/v1 (Kubernetes 1.34): count GPUs by the name of a resource instead, machine.gpu", s.pod.DeviceClass)
+	}
+	return c.fail(ctx, st.op+": claim devices of class "+s.pod.DeviceClass, err)
 }
 
 // whyUnknown tells why no event gives a reason, if that is so.

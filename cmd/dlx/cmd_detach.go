@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,6 +134,19 @@ type away struct {
 
 func (a *away) say(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 
+// machineOf gives a machine of a plan for the pod and the rights of dlx: the first, or the first that
+// claims devices.
+func machineOf(p *plan.Plan) json.RawMessage {
+	for _, f := range p.Fleets {
+		for _, m := range f.Machines {
+			if kubernetes.ClaimsDevices(m.Spec) {
+				return m.Spec
+			}
+		}
+	}
+	return p.Fleets[0].Machines[0].Spec
+}
+
 // find takes the run folder and finds out whether the run is in the cluster already.
 func (a *away) find(ctx context.Context, cloud *plan.Cloud, o *detachOptions) (err error) {
 	own, err := kubernetes.NamespaceOf(cloud.Config)
@@ -159,11 +173,11 @@ func (a *away) find(ctx context.Context, cloud *plan.Cloud, o *detachOptions) (e
 		if n := len(a.folder.history.Owned()); n > 0 && (own == "" || m != nil) {
 			return &exitError{exitEnvironment, fmt.Errorf("%s: %s of this run may still exist, where a detached one does not look: dlx gc %s", a.dir, words.Count(n, "object"), a.dir)}
 		}
-		a.mark = &detached{Format: 1, Run: a.folder.runID, Study: a.plan.Study, Cloud: *cloud, Namespace: ns, Machine: a.plan.Fleets[0].Machines[0].Spec, Image: o.image}
+		a.mark = &detached{Format: 1, Run: a.folder.runID, Study: a.plan.Study, Cloud: *cloud, Namespace: ns, Machine: machineOf(a.plan), Image: o.image}
 	case m.Cloud.ID() != cloud.ID() || m.Namespace != ns && o.namespace+own != "":
 		return &exitError{exitEnvironment, fmt.Errorf("%s: its run is detached, in %s; after dlx fetch %s and dlx gc %s it can go on elsewhere", a.dir, m.where(), a.dir, a.dir)}
 	default: // as it was, but what a pod that is started now shall be
-		a.mark.Machine = a.plan.Fleets[0].Machines[0].Spec
+		a.mark.Machine = machineOf(a.plan)
 		if o.image != "" {
 			a.mark.Image = o.image
 		}
