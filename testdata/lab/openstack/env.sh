@@ -17,6 +17,7 @@ Y
   echo "clouds:"
   cloud lab lab lab
   cloud lab-vm vm vm
+  cloud lab-nets nets nets
   cloud lab-guests guests guests
   cloud lab-admin admin admin
   cloud lab-other other other

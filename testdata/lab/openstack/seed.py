@@ -37,13 +37,14 @@ def identity():
         if name not in roles:
             roles[name] = i.create_role(name=name)
     have = {p.name: p for p in i.projects()}
-    for name in ('service', 'lab', 'vm', 'guests', 'other'):
+    for name in ('service', 'lab', 'vm', 'nets', 'guests', 'other'):
         if name not in have:
             have[name] = i.create_project(name=name, domain_id='default')
     users = {u.name: u for u in i.users()}
     for name, pw, project, rr in (('lab-service', PASSWORD, 'service', ('admin', 'service')),
                                   ('lab', PASSWORD, 'lab', ('member', 'reader')),
                                   ('vm', PASSWORD, 'vm', ('member', 'reader')),
+                                  ('nets', PASSWORD, 'nets', ('member', 'reader')),
                                   ('guests', PASSWORD, 'guests', ('member', 'reader')),
                                   ('other', PASSWORD, 'other', ('member', 'reader')),
                                   ('reader', PASSWORD, 'lab', ('reader',))):
