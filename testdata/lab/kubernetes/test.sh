@@ -9,5 +9,5 @@ trap '"$lab/stop.sh" wipe' EXIT
 export DLX_TEST_REQUIRE=kubernetes/real,kubernetes/simulated
 cd "$lab/../../.."
 # Two packages at once: their tests wait for pods most of the time.
-go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestKubernetesSimulated|TestCluster|TestRole|TestEachVerb.*)$' ./backends/backendtest ./backends/kubernetes
+go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestKubernetesSimulated|TestCluster|TestRole|TestALostNode|TestEachVerb.*)$' ./backends/backendtest ./backends/kubernetes
 go test -count=1 -timeout 20m -run 'OnACluster' ./cmd/dlx
