@@ -211,6 +211,16 @@ type Launcher interface {
 	Close() error
 }
 
+// A Queuer is a Launcher of machines on which processes may have to wait for their turn, such as in a
+// queue of their cluster that others are in as well. How long that takes is nobody's promise, and no
+// time limit of a trial counts it.
+type Queuer interface {
+	// Queue puts a group into the queue of its machines and returns when the group may start; queued
+	// is false where there is no queue, at once. Nothing of the group runs before Start. A second
+	// call finds what the first put there, whoever made it.
+	Queue(ctx context.Context, g Group) (queued bool, err error)
+}
+
 // A Backend is what a cloud of a testbed opens to.
 type Backend struct {
 	Provider

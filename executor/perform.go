@@ -73,10 +73,20 @@ func (l *loop) perform(ctx, soft context.Context, s start, j *job) {
 			return err
 		})
 	case plan.Trial:
-		// The machine itself ends processes at the timeout; the slack is for bringing logs home.
-		out.err = j.within(ctx, timeout+trialSlack, func(ctx context.Context) error {
-			return j.trial(ctx, timeout, &out, &end)
+		var groups []*group
+		out.err = j.within(ctx, timeout+trialSlack, func(ctx context.Context) (err error) {
+			groups, err = j.ready(ctx, timeout, &out, &end)
+			return err
 		})
+		if out.err == nil {
+			out.err = j.queue(soft, groups)
+		}
+		if out.err == nil {
+			// The machine itself ends processes at the timeout; the slack is for bringing logs home.
+			out.err = j.within(ctx, timeout+trialSlack, func(ctx context.Context) error {
+				return j.trial(ctx, groups, &out, &end)
+			})
+		}
 	case plan.Release:
 		out.err = j.within(ctx, timeout, func(ctx context.Context) error {
 			return release(ctx, j.backend, j.owner(), j.led)

@@ -32,24 +32,55 @@ type proc struct {
 	exit  backends.Exit
 }
 
-// trial runs the trial protocol (see protocol.go), brings all files home and reads them. What was
-// read is in the events before anything of the fleet may be released.
-func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, end *journal.Event) error {
-	cell := &j.p.Cells[j.step.Cell]
+// ready gives the processes of a trial, on machines that are as they should be.
+func (j *job) ready(ctx context.Context, timeout time.Duration, out *outcome, end *journal.Event) ([]*group, error) {
 	if j.retry {
 		if err := j.refresh(ctx, out); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	groups, err := j.groups(cell, timeout)
-	if err != nil {
-		return err
+	end.Machines = facts(j.machines)
+	return j.groups(&j.p.Cells[j.step.Cell], timeout)
+}
+
+// queue waits for the turn of all processes of a trial where they stand in a queue, before any of them
+// is started: what waits for others is not the trial's time, nor its failure.
+func (j *job) queue(ctx context.Context, groups []*group) error {
+	start, queued := time.Now(), false
+	for _, g := range groups {
+		q, ok := g.l.(backends.Queuer)
+		if !ok {
+			continue
+		}
+		in, err := q.Queue(ctx, g.Group)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			j.abandon(ctx, procsOf(groups))
+			return fmt.Errorf("%s: %w", g.procs[0].role.Name, err)
+		}
+		queued = queued || in
 	}
+	if queued {
+		j.spans = append(j.spans, journal.Span{Name: "queue", Start: start.Sub(j.begun), Took: time.Since(start)})
+	}
+	return nil
+}
+
+func procsOf(groups []*group) []*proc {
 	var procs []*proc
 	for _, g := range groups {
 		procs = append(procs, g.procs...)
 	}
-	end.Machines = facts(j.machines)
+	return procs
+}
+
+// trial runs the trial protocol (see protocol.go), brings all files home and reads them. What was
+// read is in the events before anything of the fleet may be released.
+func (j *job) trial(ctx context.Context, groups []*group, out *outcome, end *journal.Event) error {
+	cell := &j.p.Cells[j.step.Cell]
+	procs := procsOf(groups)
 	if err := j.runProcs(ctx, groups, procs); err != nil {
 		j.abandon(ctx, procs)
 		if ctx.Err() == nil { // their logs tell why; what cannot be had is not missed
@@ -58,7 +89,7 @@ func (j *job) trial(ctx context.Context, timeout time.Duration, out *outcome, en
 		}
 		return err
 	}
-	err = j.span("collect", func() (err error) {
+	err := j.span("collect", func() (err error) {
 		end.Procs, err = j.collect(ctx, procs)
 		j.probed(procs, end.Machines)
 		return err

@@ -33,12 +33,14 @@ import (
 //	remove vm-1 5s            the same for the release
 //	run single/m=a 30s        how long the program runs; "exit N" is its code; "fail CLASS N" as above
 //	run bg@single/m=a 30s     the same of another role, which is steady after 5.1 s; without it: until it is stopped
+//	queue single/m=a 3h       how long its worker waits for its turn before it may start
 //	at 100s drain             or stop (now)
 type world struct {
 	plan   *plan.Plan
 	boot   map[string]*script
 	remove map[string]*script
 	run    map[string]*script
+	queue  map[string]*script
 	at     map[string]time.Duration
 
 	mu    sync.Mutex
@@ -77,7 +79,7 @@ func jitter(name string) time.Duration {
 
 func parseWorld(t *testing.T, text string) *world {
 	t.Helper()
-	w := &world{boot: map[string]*script{}, remove: map[string]*script{}, run: map[string]*script{}, at: map[string]time.Duration{}}
+	w := &world{boot: map[string]*script{}, remove: map[string]*script{}, run: map[string]*script{}, queue: map[string]*script{}, at: map[string]time.Duration{}}
 	limit := plan.Limit{Timeout: plan.Duration(time.Hour), Attempts: 3, Backoff: plan.Duration(2 * time.Second), MaxWait: plan.Duration(time.Minute)}
 	p := &plan.Plan{
 		Format: plan.Format, Study: "test", Testbed: "memory", Repeats: 1, Clouds: []plan.Cloud{{Name: "c", Backend: "memory"}},
@@ -107,8 +109,8 @@ func parseWorld(t *testing.T, text string) *world {
 				c.Roles = append(c.Roles, role(name, finish))
 			}
 			p.Cells = append(p.Cells, c)
-		case "boot", "remove", "run":
-			parseScript(t, map[string]map[string]*script{"boot": w.boot, "remove": w.remove, "run": w.run}[f[0]], f[1:])
+		case "boot", "remove", "run", "queue":
+			parseScript(t, map[string]map[string]*script{"boot": w.boot, "remove": w.remove, "run": w.run, "queue": w.queue}[f[0]], f[1:])
 		case "at":
 			d, err := time.ParseDuration(f[1])
 			if err != nil {
@@ -132,6 +134,7 @@ func parseWorld(t *testing.T, text string) *world {
 		},
 		Remove: func(o backends.Owner) (time.Duration, error) { d, _, err := w.next(w.remove, o.Fleet); return d, err },
 		Run:    w.process,
+		Queue:  w.turn,
 		Fault:  w.fault,
 	})
 	return w
@@ -157,6 +160,15 @@ func (w *world) process(ctx context.Context, _ backends.Machine, p backends.Proc
 	case <-ctx.Done():
 		return 143
 	}
+}
+
+// turn is how long a group waits for its turn.
+func (w *world) turn(g backends.Group) time.Duration {
+	id := backends.ProcessID(g.ID, 0)
+	if s := w.queue[cellOf(id)]; s != nil && strings.Contains(id, "worker") {
+		return s.takes
+	}
+	return 0
 }
 
 // fault makes launches fail as the world says.
@@ -302,6 +314,11 @@ func traceLine(at time.Duration, ev journal.Event) string {
 	for _, p := range ev.Procs {
 		if p.Covered != nil {
 			line += fmt.Sprintf(" %s covered %.2f", p.Role, *p.Covered)
+		}
+	}
+	for _, s := range ev.Spans {
+		if s.Name == "queue" {
+			line += fmt.Sprintf(" queued for %v", s.Took)
 		}
 	}
 	if ev.Class != "" {

@@ -68,7 +68,7 @@ func (d *decoder) serviceFields(n *node, service string) {
 	}
 }
 
-var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "gpu", "deviceClass", "scratch", "mounts"}
+var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "queue", "gpu", "deviceClass", "scratch", "mounts"}
 
 // pod checks what pods a machine of a cluster has.
 func (d *decoder) pod(n *node) {
@@ -77,7 +77,7 @@ func (d *decoder) pod(n *node) {
 	}
 	d.unknown(n, podFields...)
 	d.text(d.need(n, "image", `"ubuntu:24.04"; an image with a POSIX shell`))
-	for _, name := range []string{"pullSecret", "serviceAccount", "runtimeClass", "gpu", "deviceClass"} {
+	for _, name := range []string{"pullSecret", "serviceAccount", "runtimeClass", "queue", "gpu", "deviceClass"} {
 		d.text(n.get(name))
 	}
 	if class := n.get("deviceClass"); class != nil && n.get("gpu") != nil {

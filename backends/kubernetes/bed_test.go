@@ -123,6 +123,9 @@ func (b *bed) request(ctx context.Context, method, path, body string) string {
 		b.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)

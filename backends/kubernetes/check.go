@@ -114,6 +114,7 @@ func (c *inspection) need(ctx context.Context, i int) error {
 func (c *inspection) named(ctx context.Context, need, machine int, p *Pod) error {
 	type thing struct{ field, what, name, path string }
 	var all []thing
+	api := "/api/v1"
 	in := func(field, what, name, kind string) {
 		if name == "" {
 			return
@@ -122,7 +123,7 @@ func (c *inspection) named(ctx context.Context, need, machine int, p *Pod) error
 			c.finding(need, machine, field, `%s %q is in no namespace that a run makes for itself: name one in which it is, by "namespace" of the cloud`, what, name)
 			return
 		}
-		all = append(all, thing{field, what, name, "/api/v1/namespaces/" + c.ns + "/" + kind + "/"})
+		all = append(all, thing{field, what, name, api + "/namespaces/" + c.ns + "/" + kind + "/"})
 	}
 	in("scratch.claim", "claim", p.Scratch.Claim, "persistentvolumeclaims")
 	for i, m := range p.Mounts {
@@ -132,6 +133,8 @@ func (c *inspection) named(ctx context.Context, need, machine int, p *Pod) error
 	if p.ServiceAccount != "default" {
 		in("serviceAccount", "service account", p.ServiceAccount, "serviceaccounts")
 	}
+	api = "/apis/kueue.x-k8s.io/v1beta1"
+	in("queue", "LocalQueue", p.Queue, "localqueues")
 	if p.RuntimeClass != "" {
 		all = append(all, thing{"runtimeClass", "runtime class", p.RuntimeClass, "/apis/node.k8s.io/v1/runtimeclasses/"})
 	}

@@ -98,6 +98,11 @@ func TestCheck(t *testing.T) {
 			`0 -1 pullSecret: the cluster has no secret "registry" (none is known)`,
 			`0 -1 serviceAccount: the cluster has no service account "bench" (known: default)`,
 			`0 -1 runtimeClass: the cluster has no runtime class "kata"`}},
+		{name: "a queue that is not there", ns: "default", cloud: func(f *sandbox.Faults) {
+			f.Fail("GET /apis/kueue.x-k8s.io/v1beta1/namespaces/default/localqueues", http.StatusOK, `{"items": [{"metadata": {"name": "batch"}}, {"metadata": {"name": "night"}}]}`, 1)
+		}, needs: []backends.Need{places(1, `{"image": "x", "queue": "bench"}`, one)}, want: []string{`0 -1 queue: the cluster has no LocalQueue "bench" (known: batch, night)`}},
+		{name: "a queue in no namespace", needs: []backends.Need{places(1, `{"image": "x", "queue": "bench"}`, one)}, want: []string{
+			`0 -1 queue: LocalQueue "bench" is in no namespace that a run makes for itself: name one in which it is, by "namespace" of the cloud`}},
 		{name: "what is in no namespace", needs: []backends.Need{places(1, `{"image": "x", "scratch": {"claim": "s"}}`, one)}, want: []string{
 			`0 -1 scratch.claim: claim "s" is in no namespace that a run makes for itself: name one in which it is, by "namespace" of the cloud`}},
 

@@ -67,7 +67,7 @@ func newCluster(ctx context.Context, api *client, ns string, making *gates.Gates
 		run, fleet := p.Labels[labelRun], p.Labels[labelFleet]
 		return []string{p.Labels[labelGroup], run + "/", run + "/" + fleet}
 	})
-	c.events = newMirror(&c.bell, func(e *corev1.Event) []string { return []string{string(e.InvolvedObject.UID)} })
+	c.events = newMirror(&c.bell, func(e *corev1.Event) []string { return []string{string(e.InvolvedObject.UID), workload(e)} })
 	c.work.Go(func() { c.removeFinished(alive) })
 	c.work.Go(func() {
 		c.pods.follow(alive, api, pods, ns, func() runtime.Object { return &corev1.Pod{} }, func() runtime.Object { return &corev1.PodList{} },

@@ -32,6 +32,7 @@ func TestCluster(t *testing.T) {
 		{"large files are staged", largeFiles},
 		{"many processes of a group are started together", wideGroup},
 		{"what belongs to a fleet is applied by dlx, with the last deadline", appliedFleet},
+		{"a Job that stands in a queue starts when it has been admitted", admitted},
 		{"a Job goes when the ends of all its processes are read", readJobsGo},
 	} {
 		t.Run(c.name, func(t *testing.T) {

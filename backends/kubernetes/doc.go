@@ -21,6 +21,10 @@
 // claim of its own, made by the cluster from a template of the fleet (resource.k8s.io/v1, Kubernetes
 // 1.34), and rbac/devices.yaml is needed as well.
 //
+// Where machines have a queue, Jobs are made suspended and wait until Kueue admits them; then their
+// pods come, with the gate, and are let go when the trial starts. The roles of a trial are admitted one
+// by one, all before the first starts.
+//
 // Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
 // ConfigMap: deleting that removes them. It and the Service are made by server-side apply, as field
 // manager "dlx", which brings them up to date when a run goes on. A Job goes when the ends of all
@@ -52,6 +56,7 @@ type Pod struct {
 	RuntimeClass   string            `json:"runtimeClass"`
 	HostNetwork    bool              `json:"hostNetwork"`
 	GPU            string            `json:"gpu"`         // the resource that GPUs of a role count; empty: nvidia.com/gpu, or none with DeviceClass
+	Queue          string            `json:"queue"`       // a LocalQueue of Kueue in the namespace: it admits the Jobs; empty: none
 	DeviceClass    string            `json:"deviceClass"` // GPUs of a role are devices claimed from it (dynamic resource allocation); not with GPU
 	Scratch        Scratch           `json:"scratch"`
 	Mounts         []Mount           `json:"mounts"`

@@ -35,8 +35,9 @@ const (
 
 // Labels and annotations of others.
 const (
-	labelHost = "kubernetes.io/hostname"
-	keyIndex  = "batch.kubernetes.io/job-completion-index" // annotation since 1.21
+	labelHost  = "kubernetes.io/hostname"
+	labelQueue = "kueue.x-k8s.io/queue-name"                // of a Job
+	keyIndex   = "batch.kubernetes.io/job-completion-index" // annotation since 1.21
 )
 
 // maxLabel is that of a DNS label and of a label's value.

@@ -170,13 +170,19 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 		spec.ResourceClaims = []corev1.PodResourceClaim{{Name: devices, ResourceClaimTemplateName: &name}}
 		c.Resources.Claims = []corev1.ResourceClaim{{Name: devices}}
 	}
-	if node := sameNode(spots); node != "" {
+	queue := s.pod.Queue
+	if node := sameNode(spots); node != "" && queue == "" {
 		spec.Affinity = onNode(node)
 	} else {
 		spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gateName}}
 	}
 	n := ptr.To(int32(len(spots)))
+	var suspend *bool
+	if queue != "" {
+		head.Labels[labelQueue], suspend = queue, ptr.To(true)
+	}
 	return &batchv1.Job{ObjectMeta: head, Spec: batchv1.JobSpec{
+		Suspend:        suspend,
 		CompletionMode: ptr.To(batchv1.IndexedCompletion), Completions: n, Parallelism: n,
 		// The end of one process, however it comes, is not the end of the others, and none is
 		// started a second time.
@@ -248,9 +254,16 @@ func onNode(node string) *corev1.Affinity {
 			{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{node}}}}}}}}
 }
 
-// place is the patch that puts a gated pod onto a node. The API allows it while the gate is there.
-func place(node string) (string, error) {
-	doc, err := json.Marshal(map[string]any{"spec": map[string]any{"affinity": onNode(node), "schedulingGates": nil}})
+// place is the patch that puts a gated pod onto a node. The API allows it while the gate is there. Gates
+// of others stay.
+func place(node string, gates []corev1.PodSchedulingGate) (string, error) {
+	var others []corev1.PodSchedulingGate
+	for _, g := range gates {
+		if g.Name != gateName {
+			others = append(others, g)
+		}
+	}
+	doc, err := json.Marshal(map[string]any{"spec": map[string]any{"affinity": onNode(node), "schedulingGates": others}})
 	return string(doc), err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"dlx.dev/dlx/backends"
@@ -70,6 +71,7 @@ func TestObjects(t *testing.T) {
 		{"holder-full.json", holderPod(spots(machine("m0", "", full, backends.SameHost))[0], until)},
 		{"job-one-node.json", jobOf(backends.Group{ID: "single/model=alexnet/r1/worker", Machines: []backends.Machine{m0}, Args: [][]string{{"python", "train.py", "it's", "$HOME"}},
 			Env: map[string]string{"A": "1"}, Timeout: time.Hour, CPUs: 4, GPUs: 1, MemoryMiB: 1024})},
+		{"job-queue.json", jobOf(backends.Group{ID: "worker", Machines: []backends.Machine{machine("m0", "node-a", `{"image": "tf:1.8", "queue": "bench"}`, backends.AnyHosts)}, Args: [][]string{{"a"}}})},
 		{"job-devices.json", jobOf(claiming)},
 		{"claims.json", claimTemplate(spots(claiming.Machines[0])[0], &claiming)},
 		{"job-two-nodes.json", jobOf(backends.Group{ID: "ps", Machines: []backends.Machine{m0, m1, m0}, Args: [][]string{{"a"}, {"b"}, {"c"}}})},
@@ -97,7 +99,7 @@ func TestObjects(t *testing.T) {
 }
 
 func TestPlaceIsAPatchThatTakesTheGateAway(t *testing.T) {
-	got, err := place("node-a")
+	got, err := place("node-a", []corev1.PodSchedulingGate{{Name: gateName}})
 	const want = `{"spec":{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["node-a"]}]}]}}},"schedulingGates":null}}`
 	if err != nil || got != want {
 		t.Errorf("got %s, %v; want %s", got, err, want)

@@ -103,12 +103,7 @@ func (p *proc) isMade(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, p.c.fail(ctx, p.op, err)
 	}
-	for _, c := range j.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return false, nil
-		}
-	}
-	return j.DeletionTimestamp == nil && p.index < int(*j.Spec.Completions), nil
+	return !over(&j) && j.DeletionTimestamp == nil && p.index < int(*j.Spec.Completions), nil
 }
 
 // end reads how the process ended from its folder. pod is the last that was seen of it, or nil.
@@ -160,7 +155,10 @@ func (l *Launcher) Stop(ctx context.Context, m backends.Machine, id string, grac
 		switch {
 		case err != nil:
 			return err
-		case pod == nil, ended(pod):
+		case pod == nil:
+			_, err := p.leaveQueue(ctx)
+			return err
+		case ended(pod):
 			return nil
 		case !started(pod): // it waits for a node or its image
 			return p.withdraw(ctx, pod)

@@ -73,6 +73,9 @@ func (p *provider) Provision(ctx context.Context, req backends.FleetRequest) ([]
 		if err != nil {
 			return nil, err
 		}
+		if s.pod.Queue != "" && p.namespace == "" {
+			return nil, backends.Errorf(backends.Config, op, `queue %q of machine %s is in no namespace that a run makes for itself: name the one in which it is, by "namespace" of the cloud`, s.pod.Queue, m.Name)
+		}
 		f.spots = append(f.spots, s)
 	}
 	return p.l.prepare(ctx, f)

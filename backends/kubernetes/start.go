@@ -51,16 +51,24 @@ func (l *Launcher) Start(ctx context.Context, g backends.Group) error {
 	if err != nil {
 		return err
 	}
-	if err := st.c.fits(ctx, st.op, &g, st.spots); err != nil {
-		return err
-	}
-	if err := st.ensureJob(ctx); err != nil {
+	if err := st.enter(ctx); err != nil {
 		return err
 	}
 	if err := st.awaitPods(ctx); err != nil {
 		return err
 	}
 	return st.awaitPrograms(ctx)
+}
+
+// enter makes the Job, and waits for its turn if it stands in a queue.
+func (st *starting) enter(ctx context.Context) error {
+	if err := st.c.fits(ctx, st.op, st.g, st.spots); err != nil {
+		return err
+	}
+	if err := st.ensureJob(ctx); err != nil {
+		return err
+	}
+	return st.awaitTurn(ctx)
 }
 
 // Limits of what goes into a Job: the kernel's for one argument (MAX_ARG_STRLEN), and what etcd
@@ -231,7 +239,7 @@ func (st *starting) place(ctx context.Context, all map[int]*corev1.Pod, placed m
 		}
 		placed[p.Name] = true
 		work.Go(func() error {
-			doc, err := place(st.spots[i].at.Node)
+			doc, err := place(st.spots[i].at.Node, p.Spec.SchedulingGates)
 			if err != nil {
 				return backends.Errorf(backends.Internal, st.op, "%w", err)
 			}

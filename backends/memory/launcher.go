@@ -69,6 +69,31 @@ var groupID = regexp.MustCompile(`^[A-Za-z0-9._=,+/-]+$`)
 // CPUs is what every machine has. A process that asks for more is refused.
 const CPUs = 64
 
+// Queue implements backends.Queuer.
+func (l launcher) Queue(ctx context.Context, g backends.Group) (bool, error) {
+	if l.c.cfg.Queue == nil {
+		return false, nil
+	}
+	l.c.mu.Lock()
+	turn, known := l.c.turns[g.ID]
+	if !known {
+		if wait := l.c.cfg.Queue(g); wait > 0 {
+			turn = time.Now().Add(wait)
+		}
+		l.c.turns[g.ID] = turn
+	}
+	l.c.mu.Unlock()
+	if turn.IsZero() {
+		return false, nil
+	}
+	select {
+	case <-time.After(time.Until(turn)):
+		return true, nil
+	case <-ctx.Done():
+		return true, context.Cause(ctx)
+	}
+}
+
 // Start implements backends.Launcher.
 func (l launcher) Start(_ context.Context, g backends.Group) error {
 	if err := g.Check(); err != nil {

@@ -32,6 +32,9 @@ type Config struct {
 	// code. ctx ends when the process is asked to end, by Stop or because its time is over; one
 	// that goes on is killed a grace later, and has to return then (see Killed). Files come from Create.
 	Run func(ctx context.Context, m backends.Machine, p backends.Process, stdout, stderr io.Writer) int
+	// Queue is how long a group waits for its turn, which is decided when it is first asked for; 0: it
+	// does not.
+	Queue func(g backends.Group) time.Duration
 	// Fault is asked before every call of the launcher ("start", "wait", "stop", "open", "stage").
 	Fault func(op string, m backends.Machine, id string) error
 	// Quota is the number of machines that may exist at a time; 0: no limit. See also SetQuota.
@@ -44,7 +47,8 @@ type Cloud struct {
 	cfg Config
 
 	mu       sync.Mutex
-	machines map[string]*machine // by ID
+	machines map[string]*machine  // by ID
+	turns    map[string]time.Time // by group, when it may start
 	next     int
 }
 
@@ -62,7 +66,7 @@ type machine struct {
 
 // New makes an empty cloud.
 func New(cfg Config) *Cloud {
-	return &Cloud{cfg: cfg, machines: map[string]*machine{}}
+	return &Cloud{cfg: cfg, machines: map[string]*machine{}, turns: map[string]time.Time{}}
 }
 
 // Backend returns a backend over the cloud, as a program that starts would open it.
