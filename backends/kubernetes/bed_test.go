@@ -56,6 +56,16 @@ type bed struct {
 	spec       string
 	run        string
 	book       book
+
+	mu    sync.Mutex
+	lines []string // of its log
+}
+
+// log gives what the backend has logged.
+func (b *bed) log() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.lines, "\n")
 }
 
 func newBed(t *testing.T, kubeconfig []byte, spec string) *bed {
@@ -65,11 +75,18 @@ func newBed(t *testing.T, kubeconfig []byte, spec string) *bed {
 
 func newBedIn(t *testing.T, kubeconfig []byte, ns, spec string) *bed {
 	t.Helper()
-	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: t.Logf})
+	x := &bed{}
+	b, err := kubernetes.NewBackend(kubeconfig, ns, kubernetes.Options{Log: func(format string, args ...any) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.lines = append(x.lines, fmt.Sprintf(format, args...))
+		t.Log(x.lines[len(x.lines)-1])
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &bed{Backend: b, t: t, l: b.Launchers["kubernetes"], kubeconfig: kubeconfig, spec: spec, run: fmt.Sprintf("t%d", time.Now().UnixNano()), book: book{state: map[string]string{}}}
+	x.Backend, x.t, x.l, x.kubeconfig, x.spec = b, t, b.Launchers["kubernetes"], kubeconfig, spec
+	x.run, x.book.state = fmt.Sprintf("t%d", time.Now().UnixNano()), map[string]string{}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if err := b.Release(ctx, backends.Owner{Run: x.run}, &x.book); err != nil {

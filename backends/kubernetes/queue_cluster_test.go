@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"dlx.dev/dlx/backends"
+	"dlx.dev/dlx/backends/backendtest"
 )
 
 // admitted has the test in Kueue's place: who admits a Job takes its suspension away.
@@ -104,5 +106,41 @@ func (b *bed) admit(ns string) {
 	b.t.Helper()
 	for _, j := range b.jobsIn(ns) {
 		b.api(http.MethodPatch, "/apis/batch/v1/namespaces/"+ns+"/jobs/"+j.Metadata.Name, `{"spec": {"suspend": false}}`)
+	}
+}
+
+// Kueue itself admits the second group when the first has ended: DLX_TEST_QUEUE names a LocalQueue with 2 CPUs in
+// the namespace "default". The wait shows in the log, in Kueue's words.
+func TestKueue(t *testing.T) {
+	kubeconfig := realCluster(t)
+	spec, queue := os.Getenv("DLX_TEST_SIMULATED_POD"), os.Getenv("DLX_TEST_QUEUE")
+	if spec == "" || queue == "" {
+		backendtest.Skip(t, "kubernetes/kueue", "DLX_TEST_QUEUE names no LocalQueue, or DLX_TEST_SIMULATED_POD no simulated nodes")
+	}
+	b := newBedIn(t, kubeconfig, "default", strings.Replace(spec, "{", fmt.Sprintf(`{"queue": %q, `, queue), 1))
+	m := b.fleet("f", 1)[0]
+	q := b.l.(backends.Queuer)
+	group := func(id string, seconds float64) backends.Group {
+		return backends.Group{ID: id, Machines: []backends.Machine{m}, Args: [][]string{simulated(seconds)}, CPUs: 2}
+	}
+	for _, g := range []backends.Group{group("first", 75), group("second", 0)} {
+		began := time.Now()
+		if in, err := q.Queue(t.Context(), g); !in || err != nil {
+			t.Fatalf("%s: got %v, %v", g.ID, in, err)
+		}
+		if waited := time.Since(began); (waited > time.Minute) != (g.ID == "second") {
+			t.Errorf("%s waited for %v", g.ID, waited)
+		}
+		if err := b.l.Start(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"first-0", "second-0"} {
+		if _, err := b.l.Wait(t.Context(), m, id); err != nil {
+			t.Error(err)
+		}
+	}
+	if log := b.log(); !strings.Contains(log, "waits for its turn in queue") || !strings.Contains(log, "insufficient unused quota") {
+		t.Errorf("the log does not say why it waits:\n%s", log)
 	}
 }

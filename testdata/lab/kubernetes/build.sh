@@ -15,4 +15,8 @@ done
 CGO_ENABLED=0 nice -n 10 go build -trimpath -buildvcs=false -ldflags "$flags" -o "$bin/kube.new" .
 mv "$bin/kube.new" "$bin/kube"
 for d in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kwok coredns; do ln -sfn kube "$bin/$d"; done
+if [ -n "$LAB_QUEUE" ]; then
+  (cd "$lab/kueue" && CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "-s -w" -o "$bin/kueue.new" sigs.k8s.io/kueue/cmd/kueue)
+  mv "$bin/kueue.new" "$bin/kueue"
+fi
 "$bin/kube" image -tag "$LAB_IMAGE" -busybox "$LAB_BUSYBOX" -o "$bin/image.tar"

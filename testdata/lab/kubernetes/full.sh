@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
-# Starts a control plane with 100 simulated nodes, runs the tests of scale on it, and stops it and
-# deletes its data. Takes no root.
+# The long tests on control planes with simulated nodes: beside Kueue, then of scale on 100 nodes. Stops
+# them and deletes their data. Takes no root.
 set -euo pipefail
 lab=$(cd "$(dirname "$0")" && pwd)
 : "${LAB_HOME:=${XDG_CACHE_HOME:-$HOME/.cache}/dlx/lab/kubernetes-full}"
-export LAB_HOME LAB_NODES= LAB_SIMULATED=100
-"$lab/build.sh"
-"$lab/stop.sh" wipe
+export LAB_HOME LAB_NODES=
 trap '"$lab/stop.sh" wipe' EXIT
+"$lab/stop.sh" wipe
+(
+  export LAB_QUEUE=bench
+  "$lab/build.sh"
+  "$lab/start.sh"
+  . "$lab/env.sh"
+  cd "$lab/../../.."
+  DLX_TEST_REQUIRE=kubernetes/kueue,kubernetes/real go test -count=1 -timeout 10m -v -run '^TestKueue$' ./backends/kubernetes
+)
+"$lab/stop.sh" wipe
+export LAB_SIMULATED=100
 "$lab/start.sh"
 . "$lab/env.sh"
 export DLX_TEST_SCALE=${DLX_TEST_SCALE:-2000} DLX_TEST_REQUIRE=kubernetes/scale

@@ -89,6 +89,7 @@ await kube-controller-manager get "$server/api/v1/namespaces/default/serviceacco
 ready() { get "$server/api/v1/nodes/$1" -H 'Accept: application/json' | tr -d ' \n' | grep '"type":"Ready","status":"True"' >/dev/null; }
 [ -z "$LAB_NODES" ] || . "$lab/node.sh"
 [ "$LAB_SIMULATED" = 0 ] || . "$lab/simulated.sh"
+[ -z "$LAB_QUEUE" ] || . "$lab/kueue.sh"
 
 # The checks of the conformance suite share a namespace, which is faster than one for each.
 get "$server/api/v1/namespaces/$DLX_TEST_NAMESPACE" >/dev/null ||
