@@ -91,7 +91,7 @@ func (s *resent) WrappedRoundTripper() http.RoundTripper { return s.next }
 // broken reports whether a request failed since its connection broke. One that could not be made is
 // something else: a server that is down is not there a moment later either.
 func broken(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err) ||
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err) ||
 		// A write of another request found the connection broken: net/http has no type for it.
 		strings.Contains(err.Error(), "http2: client connection force closed")
 }

@@ -49,7 +49,7 @@ func TestARequestIsSentAgainWhenItsConnectionBreaks(t *testing.T) {
 	}{
 		{"a read", t.Context(), http.MethodGet, nil, []error{closed}, 2, nil},
 		{"a removal", t.Context(), http.MethodDelete, strings.NewReader("x"), []error{reset}, 2, nil},
-		{"an apply", t.Context(), http.MethodPatch, bytes.NewReader([]byte("x")), []error{pipe, io.EOF}, 3, nil},
+		{"an apply", t.Context(), http.MethodPatch, bytes.NewReader([]byte("x")), []error{pipe, io.ErrClosedPipe}, 3, nil},
 		{"three in a row", t.Context(), http.MethodGet, nil, []error{reset, reset, closed}, 3, closed},
 		{"what makes", t.Context(), http.MethodPost, strings.NewReader("x"), []error{reset}, 1, reset},
 		{"a body that is read once", t.Context(), http.MethodPatch, io.NopCloser(strings.NewReader("x")), []error{reset}, 1, reset},

@@ -83,8 +83,19 @@ const stateFile = "state.json"
 // machinesFolder holds one folder for each machine: its home.
 const machinesFolder = "machines"
 
+// loadState reads the state that an earlier process left, and removes what its last write left if it was
+// killed in it: renameio writes beside the file, under a name with a dot before and a number after.
 func loadState(dir string) (*state, error) {
 	st := &state{}
+	torn, err := filepath.Glob(filepath.Join(dir, "."+stateFile+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range torn {
+		if err := os.Remove(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
 	file := filepath.Join(dir, stateFile)
 	b, err := os.ReadFile(file)
 	switch {
