@@ -18,10 +18,10 @@ import (
 )
 
 // A Detached is a run that goes on inside a cluster: a Job whose pod is dlx itself, a claim that
-// holds dlx, its plan and the run folder, and an account with the rights of rbac/namespace.yaml, and of devices.yaml if machines claim devices. All
-// belong to one ConfigMap in the namespace that the trials are in as well. They are not told from
-// trials by chance: their manager is another one, so that no release of a fleet or of a run takes
-// them along.
+// holds dlx, its plan and the run folder, and an account with the rights of rbac/namespace.yaml, and
+// of rbac/devices.yaml if machines claim devices. All belong to one ConfigMap in the namespace that the
+// trials are in as well. They are not told from trials by chance: their manager is another one, so that
+// no release of a fleet or of a run takes them along.
 //
 // The Job starts a pod again that was killed or evicted, and dlx in it goes on by the journal.
 type Detached struct {

@@ -20,25 +20,15 @@ import (
 // with the rights of rbac/devices.yaml; without one of them, a refusal that names it.
 func TestEachVerbOfDevicesIsNeeded(t *testing.T) {
 	kubeconfig := realCluster(t)
-	spec := os.Getenv("DLX_TEST_SIMULATED_POD")
-	if spec == "" {
-		backendtest.Skip(t, "kubernetes/simulated", "DLX_TEST_SIMULATED_POD names no simulated nodes")
-	}
 	class := devices(t, kubeconfig, "simulated1")
-	var p kubernetes.Pod
-	if err := json.Unmarshal([]byte(spec), &p); err != nil {
-		t.Fatal(err)
-	}
-	p.GPU, p.DeviceClass = "", class
-	p.NodeSelector["kubernetes.io/hostname"] = "simulated1"
-	text, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	spec := simulatedPod(t, func(p *kubernetes.Pod) {
+		p.GPU, p.DeviceClass = "", class
+		p.NodeSelector["kubernetes.io/hostname"] = "simulated1"
+	})
 	rules := readRole(t, "rbac/devices.yaml").Rules
 	for _, without := range append([]string{""}, rules[0].Verbs...) {
 		t.Run(cmp.Or(without, "none")+" is missing", func(t *testing.T) {
-			admin := newBed(t, kubeconfig, string(text))
+			admin := newBed(t, kubeconfig, spec)
 			user, ns := "user-"+admin.run, "dlx-devices-"+admin.run
 			role := readRole(t, "rbac/namespace.yaml")
 			for _, v := range rules[0].Verbs {
@@ -95,6 +85,26 @@ const claims = "/apis/resource.k8s.io/v1/"
 // simulated is a process of a simulated node that takes so many seconds.
 func simulated(seconds float64) []string {
 	return append([]string{"simulate"}, backendtest.Words(backendtest.Program{Sleep: seconds})...)
+}
+
+// simulatedPod gives a machine on simulated nodes that differs from the lab's; without such nodes the test is
+// skipped, or fails where they are required.
+func simulatedPod(t *testing.T, change func(*kubernetes.Pod)) string {
+	t.Helper()
+	spec := os.Getenv("DLX_TEST_SIMULATED_POD")
+	if spec == "" {
+		backendtest.Skip(t, "kubernetes/simulated", "DLX_TEST_SIMULATED_POD names no simulated nodes")
+	}
+	var p kubernetes.Pod
+	if err := json.Unmarshal([]byte(spec), &p); err != nil {
+		t.Fatal(err)
+	}
+	change(&p)
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // devices puts two devices on a node, as its driver would, and gives the class that has them alone.

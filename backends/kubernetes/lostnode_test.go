@@ -2,16 +2,13 @@ package kubernetes_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"dlx.dev/dlx/backends"
-	"dlx.dev/dlx/backends/backendtest"
 	"dlx.dev/dlx/backends/kubernetes"
 )
 
@@ -19,22 +16,11 @@ import (
 // removed by the cluster (which takes the collector of pods up to a minute), and the fleet can be released.
 func TestALostNode(t *testing.T) {
 	kubeconfig := realCluster(t)
-	spec := os.Getenv("DLX_TEST_SIMULATED_POD")
-	if spec == "" {
-		backendtest.Skip(t, "kubernetes/simulated", "DLX_TEST_SIMULATED_POD names no simulated nodes")
-	}
 	// Its label is not that of the other simulated nodes: tests that run beside this one count them.
 	const name = "simulated-to-be-lost"
-	var p kubernetes.Pod
-	if err := json.Unmarshal([]byte(spec), &p); err != nil {
-		t.Fatal(err)
-	}
-	p.NodeSelector = map[string]string{"kubernetes.io/hostname": name}
-	text, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := newBed(t, kubeconfig, string(text))
+	b := newBed(t, kubeconfig, simulatedPod(t, func(p *kubernetes.Pod) {
+		p.NodeSelector = map[string]string{"kubernetes.io/hostname": name}
+	}))
 	amounts := `{"cpu": "8", "memory": "16Gi", "pods": "10"}`
 	b.api(http.MethodPost, "/api/v1/nodes", `{"metadata": {"name": "`+name+`", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/hostname": "`+name+`"}},
 		"spec": {"taints": [{"key": "lab.local/simulated", "value": "true", "effect": "NoSchedule"}]}, "status": {"allocatable": `+amounts+`, "capacity": `+amounts+`}}`)

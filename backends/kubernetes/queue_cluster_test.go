@@ -15,6 +15,7 @@ import (
 
 	"dlx.dev/dlx/backends"
 	"dlx.dev/dlx/backends/backendtest"
+	"dlx.dev/dlx/backends/kubernetes"
 )
 
 // admitted has the test in Kueue's place: who admits a Job takes its suspension away.
@@ -113,11 +114,11 @@ func (b *bed) admit(ns string) {
 // the namespace "default". The wait shows in the log, in Kueue's words.
 func TestKueue(t *testing.T) {
 	kubeconfig := realCluster(t)
-	spec, queue := os.Getenv("DLX_TEST_SIMULATED_POD"), os.Getenv("DLX_TEST_QUEUE")
-	if spec == "" || queue == "" {
-		backendtest.Skip(t, "kubernetes/kueue", "DLX_TEST_QUEUE names no LocalQueue, or DLX_TEST_SIMULATED_POD no simulated nodes")
+	queue := os.Getenv("DLX_TEST_QUEUE")
+	if queue == "" {
+		backendtest.Skip(t, "kubernetes/kueue", "DLX_TEST_QUEUE names no LocalQueue")
 	}
-	b := newBedIn(t, kubeconfig, "default", strings.Replace(spec, "{", fmt.Sprintf(`{"queue": %q, `, queue), 1))
+	b := newBedIn(t, kubeconfig, "default", simulatedPod(t, func(p *kubernetes.Pod) { p.Queue = queue }))
 	m := b.fleet("f", 1)[0]
 	q := b.l.(backends.Queuer)
 	group := func(id string, seconds float64) backends.Group {
