@@ -73,6 +73,7 @@ func runMetal(t *testing.T, fresh func(*testing.T) *metalBed) {
 		{"a deployment that fails says why, and its node comes back", deployFails},
 		{"an allocation says whose it is", allocationLabels},
 		{"a node of somebody else is left alone", foreignNode},
+		{"a node that was named and never deployed is given back as it was", namedOnly},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := fresh(t)
@@ -139,8 +140,8 @@ func (b *metalBed) allFree(t *testing.T) {
 		t.Errorf("got %d nodes; want %d", len(list), b.nodes)
 	}
 	for _, n := range list {
-		if n.State != "available" || n.Instance != "" || n.Info["image_source"] != nil {
-			t.Errorf("node %s: it is in state %q, of %q, with image %v", n.Name, n.State, n.Instance, n.Info["image_source"])
+		if n.State != "available" || n.Instance != "" || n.Info["image_source"] != nil || n.Info["display_name"] != nil {
+			t.Errorf("node %s: it is in state %q, of %q, with image %v, named %v", n.Name, n.State, n.Instance, n.Info["image_source"], n.Info["display_name"])
 		}
 	}
 }
@@ -211,23 +212,41 @@ func allocationLabels(t *testing.T, b *metalBed) {
 	b.release(t)
 }
 
+// allocated waits until an allocation has its node.
+func (b *metalBed) allocated(t *testing.T, id string) seenAllocation {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		list := listAllocations(t, b.metal)
+		i := slices.IndexFunc(list, func(a seenAllocation) bool { return a.ID == id })
+		if i >= 0 && list[i].Node != "" {
+			return list[i]
+		}
+		if time.Now().After(end) {
+			t.Errorf("allocation %s has no node: %+v", id, list)
+			return seenAllocation{}
+		}
+	}
+}
+
+// namedOnly has what a dlx leaves that is killed between the two requests of a deployment.
+func namedOnly(t *testing.T, b *metalBed) {
+	var a seenAllocation
+	askNova(t, b.metal, http.MethodPost, b.metal.ServiceURL("allocations"), map[string]any{"name": "dlx-" + novaRun + "-f-m0", "resource_class": b.class,
+		"extra": map[string]any{"dlx-run": novaRun, "dlx-fleet": "f", "dlx-machine": "m0", "dlx-until": "4000000000"}}, &a)
+	a = b.allocated(t, a.ID)
+	askNova(t, b.metal, http.MethodPatch, b.metal.ServiceURL("nodes", a.Node), []map[string]any{
+		{"op": "add", "path": "/instance_info/image_source", "value": "some-image"},
+		{"op": "add", "path": "/instance_info/display_name", "value": a.Name},
+	}, nil)
+	b.release(t)
+}
+
 // foreignNode has an allocation of somebody else that is named like ours, in the same project.
 func foreignNode(t *testing.T, b *metalBed) {
 	at := b.metal.ServiceURL("allocations")
 	var other seenAllocation
 	askNova(t, b.metal, http.MethodPost, at, map[string]any{"name": "other-" + novaRun, "resource_class": b.class}, &other)
-	held := func() seenAllocation {
-		for _, a := range listAllocations(t, b.metal) {
-			if a.ID == other.ID {
-				return a
-			}
-		}
-		return seenAllocation{}
-	}
-	for end := time.Now().Add(time.Minute); held().Node == "" && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond)
-	}
-	before := held()
+	before := b.allocated(t, other.ID)
 	ms, err := b.Backend.Provision(t.Context(), b.request("f", b.nodes-1, b.Spec, backends.AnyHosts))
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +261,7 @@ func foreignNode(t *testing.T, b *metalBed) {
 		t.Errorf("got %v, %v; want %d", list, err, b.nodes-1)
 	}
 	b.release(t)
-	if after := held(); before.Node == "" || fmt.Sprint(after) != fmt.Sprint(before) {
+	if after := b.allocated(t, other.ID); before.Node == "" || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the allocation of somebody else: got %+v; want %+v", after, before)
 	}
 	askNova(t, b.metal, http.MethodDelete, b.metal.ServiceURL("allocations", other.ID), nil, nil)

@@ -44,6 +44,7 @@ type nodeView struct {
 	Class     string         `json:"resource_class"`
 	LastError string         `json:"last_error"`
 	Extra     map[string]any `json:"extra"`
+	Info      map[string]any `json:"instance_info"`
 
 	// Properties are what the operator, or inspection, says of the hardware.
 	Properties map[string]any `json:"properties"`
@@ -65,7 +66,7 @@ func (n *nodeView) facts(j *job) map[string]string {
 
 // nodeFields are those of nodeView, and the owner: Ironic checks who may see last_error against what it
 // shows of a node, and hides it from the owner of a node whose owner was not asked for.
-const nodeFields = "uuid,name,provision_state,instance_uuid,resource_class,last_error,extra,properties,owner"
+const nodeFields = "uuid,name,provision_state,instance_uuid,resource_class,last_error,extra,instance_info,properties,owner"
 
 // metalView is one look at Ironic.
 type metalView struct {
@@ -257,6 +258,13 @@ func (o *provider) awaitNodes(ctx context.Context, f *fleet, up func(*job)) erro
 	})
 }
 
+// What deploy writes into a node's record: the image, and the name of what it becomes.
+const (
+	infoPath  = "/instance_info/"
+	infoImage = "image_source"
+	infoName  = "display_name"
+)
+
 // deploy puts the image onto an allocated node.
 func (o *provider) deploy(ctx context.Context, f *fleet, j *job, n *nodeView) error {
 	op := "deploy node " + n.Name + " for " + j.name
@@ -265,8 +273,8 @@ func (o *provider) deploy(ctx context.Context, f *fleet, j *job, n *nodeView) er
 		return backends.Errorf(backends.Internal, op, "%w", err)
 	}
 	_, err = nodes.Update(ctx, o.cloud.metal, n.ID, nodes.UpdateOpts{
-		nodes.UpdateOperation{Op: nodes.AddOp, Path: "/instance_info/image_source", Value: j.image},
-		nodes.UpdateOperation{Op: nodes.AddOp, Path: "/instance_info/display_name", Value: j.name},
+		nodes.UpdateOperation{Op: nodes.AddOp, Path: infoPath + infoImage, Value: j.image},
+		nodes.UpdateOperation{Op: nodes.AddOp, Path: infoPath + infoName, Value: j.name},
 	}).Extract()
 	if err == nil {
 		err = nodes.ChangeProvisionState(ctx, o.cloud.metal, n.ID, nodes.ProvisionStateOpts{Target: nodes.TargetActive, ConfigDrive: nodes.ConfigDrive{
@@ -343,6 +351,26 @@ func (o *provider) letGo(ctx context.Context, a *allocationView, n *nodeView) er
 		return o.cloud.fail(ctx, "tear down node "+n.Name+" of "+a.Name, err)
 	case n != nil && n.State != "available": // on its way
 		return nil
+	case n != nil: // a dlx may have died between the two requests of deploy
+		if err := o.unname(ctx, a, n); err != nil {
+			return err
+		}
 	}
 	return o.cloud.fail(ctx, "delete allocation "+a.Name, allocations.Delete(ctx, o.cloud.metal, a.ID).ExtractErr())
+}
+
+// unname takes out of the record of a node that was not deployed what deploy wrote there: tearing down
+// clears it, the end of an allocation alone does not.
+func (o *provider) unname(ctx context.Context, a *allocationView, n *nodeView) error {
+	var ops nodes.UpdateOpts
+	for _, key := range []string{infoImage, infoName} {
+		if _, ok := n.Info[key]; ok {
+			ops = append(ops, nodes.UpdateOperation{Op: nodes.RemoveOp, Path: infoPath + key})
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	_, err := nodes.Update(ctx, o.cloud.metal, n.ID, ops).Extract()
+	return o.cloud.fail(ctx, "clear node "+n.Name+" of "+a.Name, err)
 }

@@ -231,7 +231,7 @@ func (s *Server) deleteAllocation(w http.ResponseWriter, r *http.Request) {
 			ironicError(w, http.StatusConflict, fmt.Sprintf("Cannot remove allocation %s for node %s, because the node is in state %s.", a.ID, n.ID, n.State))
 			return
 		}
-		n.Instance, n.Allocation, n.InstanceInfo = "", "", nil
+		n.Instance, n.Allocation = "", "" // what instance_info says, stays
 	}
 	delete(s.st.Allocations, a.ID)
 	s.keep()
