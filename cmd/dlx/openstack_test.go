@@ -33,7 +33,7 @@ study: dlx.#Study & {
 	name: "guests"
 	axes: {model: ["inceptionv3", "resnet50", "alexnet"], mode: ["single", "distributed"], orchestration: ["vm"]}
 	workload: dlx.#CNNBench & {
-		flags: {batch_size: 2, num_batches: 2, num_warmup_batches: 1, display_every: 1}
+		flags: {batch_size: 2, num_batches: 60, num_warmup_batches: 1, display_every: 10}
 		bind: model: "model"
 		per: mode: {
 			single: flags: variable_update: "parameter_server"
