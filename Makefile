@@ -111,7 +111,7 @@ lab-kubernetes: ## a real Kubernetes on this computer, for dlx and its tests (Li
 
 .PHONY: test-kubernetes
 test-kubernetes: ## the tests that take a real Kubernetes: build, start, test, stop (Debian 12, root)
-	testdata/lab/kubernetes/build.sh
+	LAB_JOBSET=1 testdata/lab/kubernetes/build.sh
 	testdata/lab/kubernetes/test.sh
 
 .PHONY: lab-full

@@ -114,6 +114,7 @@ type Kubernetes struct {
 	Hosts     Hosts           // how the fleet's places stand on nodes
 	Pod       json.RawMessage // what pods there are: the kubernetes backend's own description
 	Node      string          // the node; empty until Prepare found it
+	JobSet    bool            // the groups of a trial are one JobSet; Prepare finds out
 }
 
 // Memory is access to a machine of the memory backend.
@@ -211,14 +212,16 @@ type Launcher interface {
 	Close() error
 }
 
-// A Queuer is a Launcher of machines on which processes may have to wait for their turn, such as in a
-// queue of their cluster that others are in as well. How long that takes is nobody's promise, and no
-// time limit of a trial counts it.
+// A Queuer is a Launcher that wants to see a trial as a whole before any of it starts: its processes
+// may have to wait for their turn, such as in a queue of their cluster that others are in as well. How
+// long that takes is nobody's promise, and no time limit of a trial counts it.
 type Queuer interface {
-	// Queue puts a group into the queue of its machines and returns when the group may start; queued
-	// is false where there is no queue, at once. Nothing of the group runs before Start. A second
-	// call finds what the first put there, whoever made it.
-	Queue(ctx context.Context, g Group) (queued bool, err error)
+	// Queue puts the groups of a trial into the queue of their machines and returns when all of them
+	// may start; queued is false where there is no queue. Nothing of a group runs before its Start.
+	// The groups are all that this launcher will start of a trial, and none has been: where they can
+	// be one thing for the cluster, they become it here. A second call finds what the first put there,
+	// whoever made it.
+	Queue(ctx context.Context, groups []Group) (queued bool, err error)
 }
 
 // A Backend is what a cloud of a testbed opens to.

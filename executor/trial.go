@@ -47,18 +47,24 @@ func (j *job) ready(ctx context.Context, timeout time.Duration, out *outcome, en
 // is started: what waits for others is not the trial's time, nor its failure.
 func (j *job) queue(ctx context.Context, groups []*group) error {
 	start, queued := time.Now(), false
+	var queuers []backends.Queuer
+	of := map[backends.Queuer][]backends.Group{}
 	for _, g := range groups {
-		q, ok := g.l.(backends.Queuer)
-		if !ok {
-			continue
+		if q, ok := g.l.(backends.Queuer); ok {
+			if of[q] == nil {
+				queuers = append(queuers, q)
+			}
+			of[q] = append(of[q], g.Group)
 		}
-		in, err := q.Queue(ctx, g.Group)
+	}
+	for _, q := range queuers {
+		in, err := q.Queue(ctx, of[q])
 		if err != nil {
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			j.abandon(ctx, procsOf(groups))
-			return fmt.Errorf("%s: %w", g.procs[0].role.Name, err)
+			return fmt.Errorf("queue: %w", err)
 		}
 		queued = queued || in
 	}

@@ -21,6 +21,7 @@ import (
 //	DLX_TEST_KUBECONFIG    path of a kubeconfig whose login may do everything
 //	DLX_TEST_NAMESPACE     a namespace that is there; empty: each check makes its own, which takes longer
 //	DLX_TEST_POD           JSON of a machine's spec whose image has a POSIX shell; empty: busybox
+//	DLX_TEST_JOBSET        not empty: the cluster has JobSet, and every group of a check is one
 //	DLX_TEST_SIMULATED_POD that of a machine on simulated nodes, see testdata/lab/kubernetes
 
 const (
@@ -100,6 +101,9 @@ func clusterBed(t *testing.T, spec, selector string) *backendtest.Bed {
 				t.Error(err)
 			}
 		})
+		if os.Getenv("DLX_TEST_JOBSET") != "" {
+			b.Launchers["kubernetes"] = inSets{b.Launchers["kubernetes"]}
+		}
 		return b
 	}
 	return &backendtest.Bed{
@@ -113,6 +117,16 @@ func clusterBed(t *testing.T, spec, selector string) *backendtest.Bed {
 		Revoke:   login.revoke,
 		Secrets:  append(credentials(t, root), login.token),
 	}
+}
+
+// inSets starts each group as a trial of its own, which makes it a JobSet.
+type inSets struct{ backends.Launcher }
+
+func (l inSets) Start(ctx context.Context, g backends.Group) error {
+	if _, err := l.Launcher.(backends.Queuer).Queue(ctx, []backends.Group{g}); err != nil {
+		return err
+	}
+	return l.Launcher.Start(ctx, g)
 }
 
 // wires are the connections to a server, so that they can be cut.

@@ -92,6 +92,15 @@ func (c *inspection) need(ctx context.Context, i int) error {
 			continue
 		}
 		c.gpu[i], c.class[i] = p.GPU, p.DeviceClass
+		if p.JobSet != nil && *p.JobSet {
+			use, err := c.useOfSets(ctx, c.ns)
+			if err != nil {
+				return c.fail(ctx, "look for JobSet", err)
+			}
+			if why := use.missing(c.ns); why != "" {
+				c.finding(i, machine, "jobSet", "%s", why)
+			}
+		}
 		var l backends.Load
 		count := 0
 		for k, x := range n.Machines {
@@ -208,6 +217,7 @@ var (
 		{"", "events", "", []string{"list", "watch"}},
 		{"batch", "jobs", "", []string{"create", "get", "list", "delete"}},
 	}
+	rightsToJobSets    = right{jobSetGroup.Group, "jobsets", "", []string{"create", "get", "list", "delete"}}
 	rightsToDevices    = right{"resource.k8s.io", "resourceclaimtemplates", "", []string{"create", "patch"}}
 	rightsToNamespaces = right{"", "namespaces", "", []string{"create", "get", "delete"}}
 )
@@ -237,7 +247,7 @@ func (c *inspection) rights(ctx context.Context) error {
 	for i, r := range wanted {
 		g.Go(func() error {
 			for _, verb := range r.verbs {
-				switch ok, err := c.may(gctx, r, verb); {
+				switch ok, err := c.may(gctx, r, verb, c.ns); {
 				case err != nil:
 					return err
 				case !ok:
@@ -285,11 +295,11 @@ func (c *inspection) namespaceMissing(ctx context.Context) (bool, error) {
 	return false, c.fail(ctx, "namespace "+c.ns, err)
 }
 
-// may asks the cluster whether the login may do something. One that does not say may.
-func (c *inspection) may(ctx context.Context, r right, verb string) (bool, error) {
+// may asks the cluster whether the login may do something in a namespace. One that does not say may.
+func (c *client) may(ctx context.Context, r right, verb, ns string) (bool, error) {
 	attributes := map[string]string{"verb": verb, "group": r.group, "resource": r.resource, "subresource": r.sub}
 	if r.resource != rightsToNamespaces.resource {
-		attributes["namespace"] = c.ns
+		attributes["namespace"] = ns
 	}
 	body, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": map[string]any{"resourceAttributes": attributes}})
 	if err != nil {

@@ -65,7 +65,7 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 	if c.core, err = c.api("/api", corev1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
-	for _, gv := range []schema.GroupVersion{batchv1.SchemeGroupVersion, rbacv1.SchemeGroupVersion, resourcev1.SchemeGroupVersion} {
+	for _, gv := range []schema.GroupVersion{batchv1.SchemeGroupVersion, rbacv1.SchemeGroupVersion, resourcev1.SchemeGroupVersion, jobSetGroup} {
 		if c.apis[gv], err = c.api("/apis", gv); err != nil {
 			return nil, err
 		}
@@ -110,6 +110,7 @@ var (
 	roles        = kind{name: "roles", gv: rbacv1.SchemeGroupVersion}
 	roleBindings = kind{name: "rolebindings", gv: rbacv1.SchemeGroupVersion}
 
+	jobSets        = kind{name: "jobsets", gv: jobSetGroup}
 	claimTemplates = kind{name: "resourceclaimtemplates", gv: resourcev1.SchemeGroupVersion}
 )
 

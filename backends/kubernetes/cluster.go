@@ -43,7 +43,8 @@ type cluster struct {
 	kept     map[string]map[string][]byte   // by holder and folder: small files of processes that have ended, see left
 	keeps    int                            // so many bytes
 	running  map[string]*finishing          // by name: Jobs started here whose ends have not all been read
-	finished chan *finishing                // Jobs to be removed
+	finished chan *finishing                // Jobs and JobSets to be removed
+	sets     *setUse                        // nil: nobody asked yet
 	jobs     gates.Gates                    // by name: a Job is made or removed
 }
 

@@ -25,7 +25,12 @@ func (d *Detached) Make(ctx context.Context, v Volume) error {
 	if err != nil {
 		return backends.Errorf(backends.Config, "claim "+d.Name(), "size %q: %w", v.Size, err)
 	}
-	role, err := d.role()
+	// The machines of a run may forbid JobSets; its rights do not depend on that.
+	sets, err := d.c.useOfSets(ctx)
+	if err != nil {
+		return err
+	}
+	role, err := d.role(sets.allowed())
 	if err != nil {
 		return backends.Errorf(backends.Internal, "role "+d.Name(), "%w", err)
 	}

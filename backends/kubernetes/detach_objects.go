@@ -32,6 +32,9 @@ var namespaceRole []byte
 //go:embed rbac/devices.yaml
 var devicesRole []byte
 
+//go:embed rbac/jobset.yaml
+var jobSetRole []byte
+
 // labels are those of all objects of a detached run.
 func (d *Detached) labels() map[string]string {
 	return map[string]string{
@@ -76,18 +79,26 @@ func (d *Detached) claim(v Volume) (*corev1.PersistentVolumeClaim, error) {
 	return c, nil
 }
 
-// role is that of rbac/namespace.yaml, with the rules of rbac/devices.yaml where they are needed.
-func (d *Detached) role() (*rbacv1.Role, error) {
+// role is that of rbac/namespace.yaml, with the rules of rbac/devices.yaml and rbac/jobset.yaml where
+// they are needed.
+func (d *Detached) role(jobSets bool) (*rbacv1.Role, error) {
 	r := &rbacv1.Role{}
 	if err := yaml.UnmarshalStrict(namespaceRole, r); err != nil {
 		return nil, err
 	}
+	var more [][]byte
 	if d.devices {
-		more := &rbacv1.Role{}
-		if err := yaml.UnmarshalStrict(devicesRole, more); err != nil {
+		more = append(more, devicesRole)
+	}
+	if jobSets {
+		more = append(more, jobSetRole)
+	}
+	for _, text := range more {
+		add := &rbacv1.Role{}
+		if err := yaml.UnmarshalStrict(text, add); err != nil {
 			return nil, err
 		}
-		r.Rules = append(r.Rules, more.Rules...)
+		r.Rules = append(r.Rules, add.Rules...)
 	}
 	r.ObjectMeta = d.meta()
 	return r, nil

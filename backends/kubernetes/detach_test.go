@@ -91,9 +91,13 @@ func TestADetachedRunIsNotTakenForWhatItsTrialsMade(t *testing.T) {
 		spec.Volumes[0].PersistentVolumeClaim.ClaimName != d.Name() || spec.Containers[0].Command[2] != "$$(x)" {
 		t.Errorf("got %+v", spec)
 	}
-	r, err := d.role()
+	r, err := d.role(false)
 	if err != nil || len(r.Rules) == 0 || r.Name != d.Name() {
 		t.Errorf("role %v, %v", r, err)
+	}
+	more, err := d.role(true)
+	if err != nil || len(more.Rules) != len(r.Rules)+1 || more.Rules[len(r.Rules)].Resources[0] != jobSets.name {
+		t.Errorf("with JobSet: role %v, %v", more, err)
 	}
 }
 

@@ -21,9 +21,15 @@
 // claim of its own, made by the cluster from a template of the fleet (resource.k8s.io/v1, Kubernetes
 // 1.34), and rbac/devices.yaml is needed as well.
 //
+// Where the cluster has JobSet and the login may use it (rbac/jobset.yaml), or the testbed says so, the
+// Jobs of a trial are made together, as one JobSet, with gates that the starts of the roles take away. What
+// was chosen for a machine holds for its life. A TrainJob of Kubeflow is no such frame: it takes arguments,
+// addresses and order of start from its runtime, and these are what a study lays down.
+//
 // Where machines have a queue, Jobs are made suspended and wait until Kueue admits them; then their
-// pods come, with the gate, and are let go when the trial starts. The roles of a trial are admitted one
-// by one, all before the first starts.
+// pods come, with the gate, and are let go when the trial starts. A JobSet is admitted as a whole. Without
+// it the roles of a trial are admitted one by one, all before the first starts, and two trials that have
+// a part of the queue each may wait for each other.
 //
 // Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
 // ConfigMap: deleting that removes them. It and the Service are made by server-side apply, as field
@@ -57,6 +63,7 @@ type Pod struct {
 	HostNetwork    bool              `json:"hostNetwork"`
 	GPU            string            `json:"gpu"`         // the resource that GPUs of a role count; empty: nvidia.com/gpu, or none with DeviceClass
 	Queue          string            `json:"queue"`       // a LocalQueue of Kueue in the namespace: it admits the Jobs; empty: none
+	JobSet         *bool             `json:"jobSet"`      // the Jobs of a trial are one JobSet; nil: where the cluster has JobSet and the login may use it
 	DeviceClass    string            `json:"deviceClass"` // GPUs of a role are devices claimed from it (dynamic resource allocation); not with GPU
 	Scratch        Scratch           `json:"scratch"`
 	Mounts         []Mount           `json:"mounts"`

@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"context"
+	"maps"
+	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -11,39 +13,44 @@ import (
 // left is on the scratch volume, and Start makes the Job of one that has ended again, whose pod then
 // does nothing. Thousands of them would make every list of the cluster long, and a release too.
 
-// A finishing is a Job that this launcher has started.
+// A finishing is a Job that this launcher has started, or the JobSet of several.
 type finishing struct {
+	kind   kind
 	name   string
 	uid    string
-	unread map[int]bool // processes
+	unread map[string]bool // processes: see unreadKey
 }
+
+func unreadKey(job string, index int) string { return job + " " + strconv.Itoa(index) }
 
 // maxFinished is how many Jobs may wait to be removed; the release removes what is more.
 const maxFinished = 4096
 
-// expect notes that a Job was started.
-func (c *cluster) expect(name, uid string, processes int) {
-	f := &finishing{name: name, uid: uid, unread: map[int]bool{}}
-	for i := range processes {
-		f.unread[i] = true
-	}
+// expect notes that a Job, or a JobSet, was made for the processes of these groups.
+func (c *cluster) expect(r kind, name, uid string, groups ...*starting) {
+	f := &finishing{kind: r, name: name, uid: uid, unread: map[string]bool{}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[name] = f
+	for _, st := range groups {
+		for i := range st.spots {
+			f.unread[unreadKey(st.name, i)] = true
+		}
+		c.running[st.name] = f
+	}
 }
 
 // finish notes that the end of a process was read.
-func (c *cluster) finish(name string, index int) {
+func (c *cluster) finish(job string, index int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.running[name]
+	f := c.running[job]
 	if f == nil {
 		return
 	}
-	if delete(f.unread, index); len(f.unread) > 0 {
+	if delete(f.unread, unreadKey(job, index)); len(f.unread) > 0 {
 		return
 	}
-	delete(c.running, name)
+	maps.DeleteFunc(c.running, func(_ string, other *finishing) bool { return other == f })
 	select {
 	case c.finished <- f:
 	default:
@@ -56,7 +63,7 @@ func (c *cluster) removeFinished(ctx context.Context) {
 		select {
 		case f := <-c.finished:
 			if err := c.removeOne(ctx, f); err != nil && ctx.Err() == nil {
-				c.log("job %s stays until the release: %v", f.name, err)
+				c.log("%s %s stays until the release: %v", f.kind.words(), f.name, err)
 			}
 		case <-ctx.Done():
 			return
@@ -71,12 +78,15 @@ func (c *cluster) removeOne(ctx context.Context, f *finishing) error {
 	}
 	defer leave()
 	c.mu.Lock()
-	again := c.running[f.name] != nil
+	again := false
+	for _, g := range c.running {
+		again = again || g.kind == f.kind && g.name == f.name
+	}
 	c.mu.Unlock()
 	if again {
 		return nil
 	}
-	err = c.remove(ctx, jobs, c.ns, f.name, deletion(metav1.DeletePropagationBackground, types.UID(f.uid)))
+	err = c.remove(ctx, f.kind, c.ns, f.name, deletion(metav1.DeletePropagationBackground, types.UID(f.uid)))
 	if notFound(err) {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (c *cluster) ready(ctx context.Context, s *spot) (backends.Machine, error) 
 	if err := c.putSupervisor(ctx, s); err != nil {
 		return backends.Machine{}, err
 	}
-	facts := map[string]string{"node": p.Spec.NodeName, "image": s.pod.Image, "imageID": p.Status.ContainerStatuses[0].ImageID}
+	facts := map[string]string{"jobSet": p.Annotations[keyJobSet], "node": p.Spec.NodeName, "image": s.pod.Image, "imageID": p.Status.ContainerStatuses[0].ImageID}
 	c.aboutNode(ctx, p.Spec.NodeName, facts)
 	maps.DeleteFunc(facts, func(_, v string) bool { return v == "" })
 	c.mu.Lock()
@@ -86,7 +86,7 @@ func (c *cluster) ready(ctx context.Context, s *spot) (backends.Machine, error) 
 // found gives the machine whose holder runs, with what is known of it.
 func (s *spot) found(p *corev1.Pod, facts map[string]string) backends.Machine {
 	m, a := s.machine, *s.at
-	a.Node = p.Spec.NodeName
+	a.Node, a.JobSet = p.Spec.NodeName, p.Annotations[keyJobSet] != ""
 	m.ID, m.Address, m.Host, m.Access.Kubernetes = string(p.UID), p.Status.PodIP, p.Spec.NodeName, &a
 	for k, v := range m.Facts {
 		if facts[k] == "" {

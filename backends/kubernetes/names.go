@@ -27,6 +27,7 @@ const (
 	labelGroup   = "dlx.dev/group"   // of a Job and its pods: the Job's name
 	labelPart    = "dlx.dev/part"    // of a pod: "holder" or "process"
 	keyUntil     = "dlx.dev/until"   // RFC 3339; after this moment anybody may remove it
+	keyJobSet    = "dlx.dev/jobset"  // of a holder: "true" where the Jobs of its machine are those of JobSets
 
 	manager = "dlx"
 	holder  = "holder"
@@ -96,6 +97,35 @@ func holderName(o backends.Owner, machine string) string {
 // fit into a DNS label: 5 digits.
 func jobName(o backends.Owner, group string) string {
 	return dns(group+" "+o.Run+" "+o.Fleet, maxLabel-6)
+}
+
+// setName names the JobSet of a trial, whose Jobs are called after it and their roles. Of the digits that
+// names of pods end with, JobSet counts in those that a controller draws.
+func setName(o backends.Owner, group, queue string) string {
+	trial, _ := roleOf(group)
+	return "dlx-" + dns(strings.Join([]string{trial, o.Run, o.Fleet, queue}, " "), maxSet-4)
+}
+
+const (
+	maxSet  = 32
+	maxRole = 15 // and "-0", "-" with an index of 5 digits, "-" with 5 letters
+)
+
+// setRole names a group in its JobSet.
+func setRole(group string) string {
+	_, role := roleOf(group)
+	if len(role) <= maxRole && dnsLabel.MatchString(role) {
+		return role
+	}
+	return dns(role, maxRole)
+}
+
+// roleOf takes the ID of a group apart, which is a trial's and a role.
+func roleOf(group string) (trial, role string) {
+	if i := strings.LastIndexByte(group, '/'); i > 0 && i < len(group)-1 {
+		return group[:i], group[i+1:]
+	}
+	return group, process
 }
 
 // namespaceName is that of a run which brings none.

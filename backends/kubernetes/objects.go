@@ -67,6 +67,9 @@ func holderPod(s *spot, until time.Time) *corev1.Pod {
 	m := meta(o, s.holder, until)
 	m.Labels[labelPart], m.Labels[labelRole], m.Labels[labelMachine] = holder, holder, label(s.machine.Name)
 	m.Annotations[labelMachine] = s.machine.Name
+	if s.set {
+		m.Annotations[keyJobSet] = "true"
+	}
 	spec := podSpec(s)
 	spec.RestartPolicy = corev1.RestartPolicyAlways
 	spec.TerminationGracePeriodSeconds = ptr.To(int64(5))
@@ -143,7 +146,7 @@ const overtime = 5 * time.Minute
 func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 	s := spots[0]
 	o := s.at.Owner
-	name := jobName(o, g.ID)
+	name := s.jobName(g.ID)
 	head := meta(o, name, time.Time{})
 	head.Labels[labelGroup], head.Labels[labelRole] = name, process
 	head.Annotations[labelGroup] = g.ID
@@ -171,7 +174,7 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 		c.Resources.Claims = []corev1.ResourceClaim{{Name: devices}}
 	}
 	queue := s.pod.Queue
-	if node := sameNode(spots); node != "" && queue == "" {
+	if node := sameNode(spots); node != "" && queue == "" && !s.set {
 		spec.Affinity = onNode(node)
 	} else {
 		spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gateName}}

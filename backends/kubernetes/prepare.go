@@ -105,6 +105,9 @@ func (c *cluster) makeFleet(ctx, stop context.Context, f *fleet) error {
 	if err := c.makeOwner(ctx, stop, f, owner); err != nil {
 		return err
 	}
+	if err := c.chooseSets(ctx, f); err != nil {
+		return err
+	}
 	svc := service(f.owner, f.until)
 	svc.ObjectMeta = owned(svc.ObjectMeta, owner)
 	if err := c.ensure(ctx, stop, f, services, svc); err != nil {

@@ -22,6 +22,7 @@ type proc struct {
 	c      *cluster
 	op     string
 	id     string
+	group  string
 	job    string // name of its Job
 	index  int
 	folder string
@@ -41,7 +42,7 @@ func (l *Launcher) process(ctx context.Context, verb string, m backends.Machine,
 	if !ok {
 		return nil, backends.Errorf(backends.Infra, op, "%q is no process of a group: %w", id, backends.ErrNotFound)
 	}
-	return &proc{spot: s, c: c, op: op, id: id, job: jobName(s.at.Owner, group), index: index, folder: folder}, nil
+	return &proc{spot: s, c: c, op: op, id: id, group: group, job: s.jobName(group), index: index, folder: folder}, nil
 }
 
 // pod gives the pod of the process, if there is one.

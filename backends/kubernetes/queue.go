@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -16,26 +17,61 @@ import (
 
 var _ backends.Queuer = (*Launcher)(nil)
 
-// Queue implements backends.Queuer. The wait shows in the log of the launcher once a minute, with what
-// Kueue says of it.
-func (l *Launcher) Queue(ctx context.Context, g backends.Group) (bool, error) {
-	if err := g.Check(); err != nil {
-		return false, err
+// Queue implements backends.Queuer. What can be one JobSet is made as that; its pods are there when Queue
+// returns, and wait for the start of their group. The wait for a turn shows in the log of the launcher
+// once a minute, with what Kueue says of it.
+func (l *Launcher) Queue(ctx context.Context, groups []backends.Group) (bool, error) {
+	var open []*starting // of which something is waited for
+	sets := map[string][]*starting{}
+	queued := false
+	for i := range groups {
+		g := &groups[i]
+		if err := g.Check(); err != nil {
+			return false, err
+		}
+		st, err := l.starting(ctx, g)
+		if err != nil {
+			return false, err
+		}
+		s := st.spots[0]
+		if s.pod.Queue == "" && !s.set {
+			continue // there is time for it when it starts
+		}
+		if err := st.c.fits(ctx, st.op, st.g, st.spots); err != nil {
+			return false, err
+		}
+		if s.set {
+			key := fmt.Sprintf("%p %s", st.c, setName(s.at.Owner, g.ID, s.pod.Queue)) // clusters may have sets of one name
+			sets[key] = append(sets[key], st)
+		}
+		open = append(open, st)
+		queued = queued || s.pod.Queue != ""
 	}
-	st, err := l.starting(ctx, &g)
-	if err != nil || st.spots[0].pod.Queue == "" {
-		return false, err
+	for _, sts := range sets {
+		if err := ensureSet(ctx, sts); err != nil {
+			return queued, err
+		}
 	}
-	return true, st.enter(ctx)
+	for _, st := range open {
+		if st.set != "" {
+			continue
+		}
+		if err := st.ensureJob(ctx); err != nil {
+			return queued, err
+		}
+	}
+	for _, st := range open {
+		if err := st.awaitTurn(ctx); err != nil {
+			return queued, err
+		}
+	}
+	return queued, nil
 }
 
-// awaitTurn returns when the Job of a group has been admitted: then it has pods. Pods are watched
-// already, so that this takes no further right, and no request as long as nothing happens.
+// awaitTurn returns when the Job of a group has been made and admitted: then it has pods. Pods are
+// watched already, so that this takes no further right, and no request as long as nothing happens.
 func (st *starting) awaitTurn(ctx context.Context) error {
 	c, queue := st.c, st.spots[0].pod.Queue
-	if queue == "" {
-		return nil
-	}
 	began := time.Now()
 	told := began
 	seen := troubles{c: c, first: map[string]time.Time{}}
@@ -44,6 +80,11 @@ func (st *starting) awaitTurn(ctx context.Context) error {
 			return true, 0, nil
 		}
 		seen.soon = 0
+		if st.set != "" && st.uid == "" {
+			if there, pause, err := st.awaitMember(ctx, &seen); !there {
+				return false, pause, err
+			}
+		}
 		if t := creationFailed(c.warningsOf(st.uid)); t != nil { // it was admitted
 			err := seen.bear("", st.op, t)
 			return false, seen.soon, err
@@ -62,8 +103,11 @@ func (st *starting) awaitTurn(ctx context.Context) error {
 		case over(&j): // without a pod: somebody else's doing
 			return false, 0, backends.Errorf(backends.Infra, st.op, "job %s has ended without a pod", st.name)
 		}
-		c.log("%s: job %s waits for its turn in queue %q since %v: %s", st.op, st.name, queue, time.Since(began).Round(time.Second),
-			cmp.Or(c.saidOf(st.name), "nobody says why; is there a LocalQueue of this name in namespace "+c.ns+"?"))
+		if queue == "" {
+			return false, time.Minute, nil
+		}
+		c.log("%s: %s waits for its turn in queue %q since %v: %s", st.op, st.queued(), queue, time.Since(began).Round(time.Second),
+			cmp.Or(c.saidOf(st.queued()), "nobody says why; is there a LocalQueue of this name in namespace "+c.ns+"?"))
 		return false, time.Minute, nil
 	})
 }
@@ -78,20 +122,29 @@ func over(j *batchv1.Job) bool {
 	return false
 }
 
-// workload is the key of the warnings about what Kueue has made for a Job: a Workload "job-NAME-HASH".
-func workload(e *corev1.Event) string {
-	name, isJob := strings.CutPrefix(e.InvolvedObject.Name, "job-")
-	i := strings.LastIndexByte(name, '-')
-	if e.InvolvedObject.Kind != "Workload" || !isJob || i < 0 {
-		return ""
+// queued is what stands in the queue for a group: its Job, or the JobSet that this is a part of.
+func (st *starting) queued() string {
+	if s := st.spots[0]; s.set {
+		return "jobset " + setName(s.at.Owner, st.g.ID, s.pod.Queue)
 	}
-	return "workload " + name[:i]
+	return "job " + st.name
 }
 
-// saidOf gives the last that Kueue said of a Job; "": nothing.
-func (c *cluster) saidOf(job string) string {
+// workload is the key of the warnings about what Kueue has made for a Job or a JobSet: a Workload
+// "job-NAME-HASH" or "jobset-NAME-HASH".
+func workload(e *corev1.Event) string {
+	what, rest, _ := strings.Cut(e.InvolvedObject.Name, "-")
+	i := strings.LastIndexByte(rest, '-')
+	if e.InvolvedObject.Kind != "Workload" || what != "job" && what != "jobset" || i < 0 {
+		return ""
+	}
+	return "workload " + what + " " + rest[:i]
+}
+
+// saidOf gives the last that Kueue said of what stands in a queue, "job NAME" or "jobset NAME"; "": nothing.
+func (c *cluster) saidOf(what string) string {
 	var last *corev1.Event
-	for _, e := range c.events.group("workload " + job) {
+	for _, e := range c.events.group("workload " + what) {
 		if last == nil || seen(last).Before(seen(e)) {
 			last = e
 		}
@@ -102,10 +155,14 @@ func (c *cluster) saidOf(job string) string {
 	return last.Reason + ": " + clip(last.Message)
 }
 
-// leaveQueue deletes the Job of a process that still waits for its turn, and reports whether it did.
+// leaveQueue deletes the Job, or the JobSet, of a process that still waits for its turn, and reports
+// whether it did.
 func (p *proc) leaveQueue(ctx context.Context) (bool, error) {
-	if p.spot.pod.Queue == "" {
+	switch {
+	case p.spot.pod.Queue == "":
 		return false, nil
+	case p.set:
+		return p.leaveSet(quiet(ctx, p.c.log))
 	}
 	var j batchv1.Job
 	err := p.c.get(quiet(ctx, p.c.log), jobs, p.c.ns, p.job, &j)

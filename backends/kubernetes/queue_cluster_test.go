@@ -20,7 +20,7 @@ import (
 
 // admitted has the test in Kueue's place: who admits a Job takes its suspension away.
 func admitted(t *testing.T, b *bed) {
-	spec := strings.Replace(b.spec, "{", `{"queue": "bench", `, 1)
+	spec := strings.Replace(b.spec, "{", `{"queue": "bench", "jobSet": false, `, 1)
 	_, err := b.Provision(t.Context(), backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: "f"}, Ledger: &b.book,
 		Machines: []backends.MachineRequest{{Name: "m0", Spec: json.RawMessage(spec)}}})
 	if backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), `queue "bench" of machine m0 is in no namespace`) {
@@ -37,7 +37,7 @@ func admitted(t *testing.T, b *bed) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if in, err := q.Queue(ctx, g); !in && err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		if in, err := q.Queue(ctx, []backends.Group{g}); !in && err == nil || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, %v", in, err)
 		}
 		jobs := b.jobsIn(ns)
@@ -47,7 +47,7 @@ func admitted(t *testing.T, b *bed) {
 	}
 	waits(g)
 	b.admit(ns)
-	if in, err := q.Queue(t.Context(), g); !in || err != nil {
+	if in, err := q.Queue(t.Context(), []backends.Group{g}); !in || err != nil {
 		t.Fatalf("got %v, %v", in, err)
 	}
 	for _, p := range b.podsIn(ns) {
@@ -77,8 +77,8 @@ func admitted(t *testing.T, b *bed) {
 
 type jobSeen struct {
 	Metadata struct {
-		Name   string
-		Labels map[string]string
+		Name                string
+		Labels, Annotations map[string]string
 	}
 	Spec struct{ Suspend bool }
 }
@@ -110,38 +110,78 @@ func (b *bed) admit(ns string) {
 	}
 }
 
-// Kueue itself admits the second group when the first has ended: DLX_TEST_QUEUE names a LocalQueue with 2 CPUs in
-// the namespace "default". The wait shows in the log, in Kueue's words.
+// Kueue itself admits the second trial when the first has ended: DLX_TEST_QUEUE names a LocalQueue with 2 CPUs in
+// the namespace "default". The wait shows in the log, in Kueue's words. As Jobs, a trial's roles are
+// admitted one by one; as a JobSet, all of them or none.
 func TestKueue(t *testing.T) {
 	kubeconfig := realCluster(t)
 	queue := os.Getenv("DLX_TEST_QUEUE")
 	if queue == "" {
 		backendtest.Skip(t, "kubernetes/kueue", "DLX_TEST_QUEUE names no LocalQueue")
 	}
-	b := newBedIn(t, kubeconfig, "default", simulatedPod(t, func(p *kubernetes.Pod) { p.Queue = queue }))
-	m := b.fleet("f", 1)[0]
-	q := b.l.(backends.Queuer)
-	group := func(id string, seconds float64) backends.Group {
-		return backends.Group{ID: id, Machines: []backends.Machine{m}, Args: [][]string{simulated(seconds)}, CPUs: 2}
-	}
-	for _, g := range []backends.Group{group("first", 75), group("second", 0)} {
-		began := time.Now()
-		if in, err := q.Queue(t.Context(), g); !in || err != nil {
-			t.Fatalf("%s: got %v, %v", g.ID, in, err)
-		}
-		if waited := time.Since(began); (waited > time.Minute) != (g.ID == "second") {
-			t.Errorf("%s waited for %v", g.ID, waited)
-		}
-		if err := b.l.Start(t.Context(), g); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, id := range []string{"first-0", "second-0"} {
-		if _, err := b.l.Wait(t.Context(), m, id); err != nil {
-			t.Error(err)
-		}
-	}
-	if log := b.log(); !strings.Contains(log, "waits for its turn in queue") || !strings.Contains(log, "insufficient unused quota") {
-		t.Errorf("the log does not say why it waits:\n%s", log)
+	for _, whole := range []bool{false, true} {
+		t.Run(fmt.Sprintf("jobSet %v", whole), func(t *testing.T) {
+			b := newBedIn(t, kubeconfig, "default", simulatedPod(t, func(p *kubernetes.Pod) { p.Queue, p.JobSet = queue, &whole }))
+			m := b.fleet("f", 1)[0]
+			q := b.l.(backends.Queuer)
+			role := func(id string, seconds float64) backends.Group {
+				return backends.Group{ID: id, Machines: []backends.Machine{m}, Args: [][]string{simulated(seconds)}, CPUs: 1}
+			}
+			first := []backends.Group{role("first/a", 75)}
+			second := []backends.Group{role("second/a", 0), role("second/b", 0)}
+			begin := func(groups []backends.Group, least time.Duration) {
+				began := time.Now()
+				if in, err := q.Queue(t.Context(), groups); !in || err != nil {
+					t.Fatalf("%s: got %v, %v", groups[0].ID, in, err)
+				}
+				if waited := time.Since(began); waited < least || waited > least+time.Minute {
+					t.Errorf("%s waited for %v", groups[0].ID, waited)
+				}
+				for _, g := range groups {
+					if err := b.l.Start(t.Context(), g); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			begin(first, 0)
+			admitted := make(chan int, 1)
+			go func() { // who of the second has been admitted while the first runs
+				time.Sleep(30 * time.Second)
+				n := 0
+				for _, p := range b.podsIn("default") {
+					if strings.HasPrefix(p.Annotations["dlx.dev/group"], "second/") {
+						n++
+					}
+				}
+				admitted <- n
+			}()
+			begin(second, 45*time.Second)
+			if n := <-admitted; whole && n != 0 || !whole && n != 1 {
+				t.Errorf("of the second trial's roles %d were admitted beside the first", n)
+			}
+			for _, id := range []string{"first/a-0", "second/a-0", "second/b-0"} {
+				if _, err := b.l.Wait(t.Context(), m, id); err != nil {
+					t.Error(err)
+				}
+			}
+			if log := b.log(); !strings.Contains(log, "waits for its turn in queue") || !strings.Contains(log, "insufficient unused quota") {
+				t.Errorf("the log does not say why it waits:\n%s", log)
+			}
+			third := role("third/a", 0)
+			third.CPUs = 3 // never
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if _, err := q.Queue(ctx, []backends.Group{third}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("more than the queue has: got %v", err)
+			}
+			if err := b.l.Stop(t.Context(), m, "third/a-0", time.Second); err != nil {
+				t.Error(err)
+			}
+			for _, j := range b.jobsIn("default") {
+				if j.Metadata.Annotations["dlx.dev/group"] == "third/a" {
+					t.Errorf("after a stop job %s waits on", j.Metadata.Name)
+				}
+			}
+		})
 	}
 }

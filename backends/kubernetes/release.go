@@ -25,7 +25,7 @@ type something struct {
 // noted reports whether the ledger was told of a thing like this. Jobs and their pods are not:
 // they come and go with the processes of a fleet, and belong to its ConfigMap.
 func (s something) noted() bool {
-	return s.kind != jobs && (s.kind != pods || s.GetLabels()[labelPart] == holder)
+	return s.kind != jobs && s.kind != jobSets && (s.kind != pods || s.GetLabels()[labelPart] == holder)
 }
 
 // listOwned lists what exists for an owner in the namespace.
@@ -40,10 +40,20 @@ func (c *cluster) listOwned(ctx context.Context, o backends.Owner) ([]something,
 	all.Go(func() error { return c.fail(ctx, "list services", c.list(ctx, services, c.ns, opts, &svcs)) })
 	all.Go(func() error { return c.fail(ctx, "list pods", c.list(ctx, pods, c.ns, opts, &ps)) })
 	all.Go(func() error { return c.fail(ctx, "list jobs", c.list(ctx, jobs, c.ns, opts, &js)) })
+	var sets jobSetList
+	all.Go(func() error {
+		if use, err := c.useOfSets(ctx); err != nil || !use.allowed() {
+			return err
+		}
+		return c.fail(ctx, "list jobsets", c.list(ctx, jobSets, c.ns, opts, &sets))
+	})
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
 	var out []something
+	for i := range sets.Items {
+		out = append(out, something{&sets.Items[i], jobSets})
+	}
 	for i := range maps.Items {
 		out = append(out, something{&maps.Items[i], configMaps})
 	}
@@ -109,25 +119,28 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 	return c.removeNamespace(ctx, o, l)
 }
 
-// removeJobs deletes the Jobs of an owner and waits until their pods are gone. In the background:
-// that takes the cluster half as many writes a Job, and the pods are waited for anyway.
+// removeJobs deletes the Jobs of an owner, JobSets first, for they make theirs again, and waits until
+// their pods are gone. In the background: that takes the cluster half as many writes a Job, and the
+// pods are waited for anyway.
 func (c *cluster) removeJobs(ctx context.Context, o backends.Owner, all []something) error {
-	var work errgroup.Group
-	work.SetLimit(16)
-	for _, t := range all {
-		if t.kind != jobs {
-			continue
-		}
-		work.Go(func() error {
-			err := c.remove(ctx, jobs, c.ns, t.GetName(), deletion(metav1.DeletePropagationBackground, t.GetUID()))
-			if notFound(err) {
-				return nil
+	for _, r := range []kind{jobSets, jobs} {
+		var work errgroup.Group
+		work.SetLimit(16)
+		for _, t := range all {
+			if t.kind != r {
+				continue
 			}
-			return c.fail(ctx, "remove job "+t.GetName(), err)
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return err
+			work.Go(func() error {
+				err := c.remove(ctx, r, c.ns, t.GetName(), deletion(metav1.DeletePropagationBackground, t.GetUID()))
+				if notFound(err) {
+					return nil
+				}
+				return c.fail(ctx, "remove "+r.words()+" "+t.GetName(), err)
+			})
+		}
+		if err := work.Wait(); err != nil {
+			return err
+		}
 	}
 	return c.awaitGone(ctx, o, func(t something) bool { return !t.noted() }, all, nil)
 }

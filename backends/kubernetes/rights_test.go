@@ -11,7 +11,7 @@ import (
 
 // What a check asks for is what the roles give.
 func TestRightsAreThoseOfTheRoles(t *testing.T) {
-	for file, rights := range map[string][]right{"rbac/namespace.yaml": rightsInside, "rbac/cluster.yaml": append([]right{rightsToNamespaces}, rightsInside...), "rbac/devices.yaml": {rightsToDevices}} {
+	for file, rights := range map[string][]right{"rbac/namespace.yaml": rightsInside, "rbac/cluster.yaml": append([]right{rightsToNamespaces}, rightsInside...), "rbac/devices.yaml": {rightsToDevices}, "rbac/jobset.yaml": {rightsToJobSets}} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 )
 
@@ -27,6 +28,10 @@ var scheme = sync.OnceValue(func() kinds {
 			panic(err)
 		}
 	}
-	metav1.AddToGroupVersion(s, corev1.SchemeGroupVersion)
+	s.AddKnownTypeWithName(jobSetGroup.WithKind("JobSet"), &jobSet{})
+	s.AddKnownTypeWithName(jobSetGroup.WithKind("JobSetList"), &jobSetList{})
+	for _, gv := range []schema.GroupVersion{corev1.SchemeGroupVersion, jobSetGroup} {
+		metav1.AddToGroupVersion(s, gv)
+	}
 	return kinds{scheme: s, codecs: serializer.NewCodecFactory(s).WithoutConversion(), params: runtime.NewParameterCodec(s)}
 })

@@ -27,7 +27,7 @@ func (l *Launcher) Address(m backends.Machine, group string, i int) string {
 	if err != nil || s.pod.HostNetwork {
 		return m.Address
 	}
-	return fmt.Sprintf("%s-%d.%s.%s.svc", jobName(s.at.Owner, group), i, ownerName(s.at.Owner), s.at.Namespace)
+	return fmt.Sprintf("%s-%d.%s.%s.svc", s.jobName(group), i, ownerName(s.at.Owner), s.at.Namespace)
 }
 
 // A starting is a group on its way.
@@ -37,6 +37,7 @@ type starting struct {
 	op      string
 	name    string // of the Job
 	uid     string // of the Job
+	set     string // the UID of its JobSet, if Queue made one
 	spots   []*spot
 	folders []string
 }
@@ -65,7 +66,7 @@ func (st *starting) enter(ctx context.Context) error {
 	if err := st.c.fits(ctx, st.op, st.g, st.spots); err != nil {
 		return err
 	}
-	if err := st.ensureJob(ctx); err != nil {
+	if err := st.ensureJob(ctx); err != nil || st.spots[0].pod.Queue == "" {
 		return err
 	}
 	return st.awaitTurn(ctx)
@@ -106,7 +107,7 @@ func (l *Launcher) starting(ctx context.Context, g *backends.Group) (*starting, 
 		}
 		st.c, st.spots, st.folders = c, append(st.spots, s), append(st.folders, folder)
 	}
-	st.name = jobName(st.spots[0].at.Owner, g.ID)
+	st.name = st.spots[0].jobName(g.ID)
 	return st, nil
 }
 
@@ -120,18 +121,15 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	defer leave()
 	ctx = quiet(ctx, c.log)
 	op := "create job " + st.name
-	var owner corev1.ConfigMap
-	if err := c.get(ctx, configMaps, c.ns, ownerName(o), &owner); err != nil {
-		if notFound(err) {
-			return backends.Errorf(backends.Infra, st.op, "the fleet %s is gone", o.Fleet)
-		}
-		return c.fail(ctx, st.op, err)
+	owner, err := c.ownerOf(ctx, st.op, o)
+	if err != nil {
+		return err
 	}
-	if err := st.ensureClaims(ctx, &owner); err != nil {
+	if err := st.ensureClaims(ctx, owner); err != nil {
 		return err
 	}
 	want := job(st.g, st.spots, st.folders)
-	want.ObjectMeta = owned(want.ObjectMeta, &owner)
+	want.ObjectMeta = owned(want.ObjectMeta, owner)
 	var got batchv1.Job
 	err = c.create(ctx, jobs, c.ns, want, &got)
 	if exists(err) {
@@ -146,8 +144,20 @@ func (st *starting) ensureJob(ctx context.Context) error {
 		return backends.Errorf(backends.Infra, op, "it is being removed")
 	}
 	st.uid = string(got.UID)
-	c.expect(st.name, st.uid, len(st.spots))
+	if !ofJobSet(&got) { // which goes as a whole
+		c.expect(jobs, st.name, st.uid, st)
+	}
 	return nil
+}
+
+// ownerOf gives the ConfigMap that all objects of a fleet belong to.
+func (c *cluster) ownerOf(ctx context.Context, op string, o backends.Owner) (*corev1.ConfigMap, error) {
+	var owner corev1.ConfigMap
+	err := c.get(ctx, configMaps, c.ns, ownerName(o), &owner)
+	if notFound(err) {
+		return nil, backends.Errorf(backends.Infra, op, "the fleet %s is gone", o.Fleet)
+	}
+	return &owner, c.fail(ctx, op, err)
 }
 
 // ensureClaims makes what claims on devices are made from, if the group has any.

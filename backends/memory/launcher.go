@@ -70,7 +70,20 @@ var groupID = regexp.MustCompile(`^[A-Za-z0-9._=,+/-]+$`)
 const CPUs = 64
 
 // Queue implements backends.Queuer.
-func (l launcher) Queue(ctx context.Context, g backends.Group) (bool, error) {
+func (l launcher) Queue(ctx context.Context, groups []backends.Group) (bool, error) {
+	queued := false
+	for _, g := range groups {
+		in, err := l.turn(ctx, g)
+		queued = queued || in
+		if err != nil {
+			return queued, err
+		}
+	}
+	return queued, nil
+}
+
+// turn waits for that of one group.
+func (l launcher) turn(ctx context.Context, g backends.Group) (bool, error) {
 	if l.c.cfg.Queue == nil {
 		return false, nil
 	}

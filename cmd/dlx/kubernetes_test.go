@@ -98,9 +98,16 @@ func TestContainerCellsOfTheFoundingStudyOnACluster(t *testing.T) {
 	if probes < 20+6*2 { // each distributed cell has two processes more
 		t.Errorf("%d processes left a probe", probes)
 	}
-	observedOnce(t, filepath.Join(dir, "journal.jsonl"), 20)
+	journal := filepath.Join(dir, "journal.jsonl")
+	observedOnce(t, journal, 20)
+	if text, err := os.ReadFile(journal); err != nil || strings.Contains(string(text), `"jobSet":"true"`) != inJobSets() {
+		t.Errorf("the journal says of JobSets other than that the cluster has them, %v: %v", inJobSets(), err)
+	}
 	sameObjects(t, before, clusterObjects(t, cfg))
 }
+
+// inJobSets reports whether the cluster has JobSet.
+func inJobSets() bool { return os.Getenv("DLX_TEST_JOBSET") != "" }
 
 const killStudyOnCluster = `package tiny
 
@@ -186,10 +193,14 @@ func clusterObjects(t *testing.T, cfg *rest.Config) []string {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, path := range []string{
+	kinds := []string{
 		"/api/v1/namespaces", "/api/v1/pods", "/api/v1/services", "/apis/batch/v1/jobs", "/api/v1/serviceaccounts", "/api/v1/secrets",
 		"/apis/rbac.authorization.k8s.io/v1/roles", "/apis/rbac.authorization.k8s.io/v1/rolebindings", "/api/v1/persistentvolumeclaims",
-	} {
+	}
+	if inJobSets() {
+		kinds = append(kinds, "/apis/jobset.x-k8s.io/v1alpha2/jobsets")
+	}
+	for _, path := range kinds {
 		var list struct {
 			Items []struct {
 				Metadata struct {

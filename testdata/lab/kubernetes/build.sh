@@ -15,6 +15,10 @@ done
 CGO_ENABLED=0 nice -n 10 go build -trimpath -buildvcs=false -ldflags "$flags" -o "$bin/kube.new" .
 mv "$bin/kube.new" "$bin/kube"
 for d in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kwok coredns; do ln -sfn kube "$bin/$d"; done
+if [ -n "$LAB_JOBSET" ]; then
+  (cd "$lab/jobset" && CGO_ENABLED=0 nice -n 10 go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$bin/jobset.new" sigs.k8s.io/jobset)
+  mv "$bin/jobset.new" "$bin/jobset"
+fi
 if [ -n "$LAB_QUEUE" ]; then
   (cd "$lab/kueue" && CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "-s -w" -o "$bin/kueue.new" sigs.k8s.io/kueue/cmd/kueue)
   mv "$bin/kueue.new" "$bin/kueue"

@@ -5,6 +5,7 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${LAB_NODES=node1 node2 node3}"    # a parameter server and two workers on hosts of their own; empty: only simulated nodes, which take no root
 : "${LAB_SIMULATED:=3}"              # so many nodes are simulated
 : "${LAB_QUEUE:=}"                   # a LocalQueue of Kueue by this name, in the namespace default; empty: no Kueue
+: "${LAB_JOBSET:=}"                  # not empty: JobSet's controller runs too
 : "${LAB_STATIC:=}"                  # of these nodes, whose kubelet gives whole CPUs to one pod alone; it keeps CPU 0
 : "${LAB_NET:=10.200}"               # the /16 of nodes and pods, inside the namespace only
 : "${LAB_LINK:=198.18.77}"           # the /30 between this computer (.1) and the namespace (.2)
@@ -24,5 +25,6 @@ export DLX_TEST_LAB=$lab DLX_TEST_KUBECONFIG=$KUBECONFIG DLX_TEST_NAMESPACE=lab 
 export DLX_TEST_SIMULATED_POD="{\"image\": \"none\", \"gpu\": \"$LAB_GPU\", \"nodeSelector\": {\"lab.local/simulated\": \"true\"}, \"tolerations\": [{\"key\": \"lab.local/simulated\", \"operator\": \"Exists\"}], \"scratch\": {\"hostPath\": \"$disk\"}}"
 [ "$LAB_SIMULATED" != 0 ] || unset DLX_TEST_SIMULATED_POD
 [ -z "$LAB_QUEUE" ] || export DLX_TEST_QUEUE=$LAB_QUEUE
+[ -z "$LAB_JOBSET" ] || export DLX_TEST_JOBSET=$LAB_JOBSET
 # A proxy has no way to the lab.
 [ -z "${HTTPS_PROXY:-}${https_proxy:-}" ] || export NO_PROXY="${NO_PROXY:+$NO_PROXY,}$at"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long tests on control planes with simulated nodes: beside Kueue, then of scale on 100 nodes. Stops
+# The long tests on control planes with simulated nodes: beside Kueue and JobSet, then of scale on 100 nodes. Stops
 # them and deletes their data. Takes no root.
 set -euo pipefail
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -8,12 +8,13 @@ export LAB_HOME LAB_NODES=
 trap '"$lab/stop.sh" wipe' EXIT
 "$lab/stop.sh" wipe
 (
-  export LAB_QUEUE=bench
+  export LAB_QUEUE=bench LAB_JOBSET=1
   "$lab/build.sh"
   "$lab/start.sh"
   . "$lab/env.sh"
   cd "$lab/../../.."
   DLX_TEST_REQUIRE=kubernetes/kueue,kubernetes/real go test -count=1 -timeout 10m -v -run '^TestKueue$' ./backends/kubernetes
+  DLX_TEST_REQUIRE=kubernetes/simulated go test -count=1 -timeout 20m -run '^TestKubernetesSimulated$' ./backends/backendtest
 )
 "$lab/stop.sh" wipe
 export LAB_SIMULATED=100

@@ -1,14 +1,6 @@
 # Kueue, and a queue "bench" of 2 CPUs in the namespace "default"; sourced by start.sh. Of its webhooks
 # only those of Jobs and of its own objects are called.
-crds=$(cd "$lab/kueue" && go list -m -f '{{.Dir}}' sigs.k8s.io/kueue)/config/components/crd/bases
-apply() { # PATH: what stands on standard input, by server-side apply
-  curl -sf --noproxy '*' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" -o /dev/null \
-    -X PATCH -H 'Content-Type: application/apply-patch+yaml' --data-binary @- "$server/$1?fieldManager=lab&force=true"
-}
-for f in "$crds"/*.yaml; do # GROUP_RESOURCE.yaml
-  f=${f##*/} f=${f%.yaml}
-  apply "apis/apiextensions.k8s.io/v1/customresourcedefinitions/${f#*_}.${f%%_*}" <"$crds/$f.yaml"
-done
+crds "$lab/kueue" sigs.k8s.io/kueue
 served() { get "$server/apis/kueue.x-k8s.io/v1beta2" | grep '"workloads"' >/dev/null && get "$server/apis/kueue.x-k8s.io/v1beta2" | grep '"localqueues"' >/dev/null; }
 await kube-apiserver served
 
@@ -28,33 +20,18 @@ metrics: {bindAddress: "0"}
 webhook: {host: "$at", port: 9443, certDir: $certs}
 leaderElection: {leaderElect: false}
 internalCertManagement: {enable: false}
-integrations: {frameworks: ["batch/job"]}
+integrations: {frameworks: ["batch/job"${LAB_JOBSET:+, "jobset.x-k8s.io/jobset"}]}
 featureGates: {VisibilityOnDemand: false}
 END
 daemon kueue unshare --user --map-root-user --mount sh -c 'mount --bind "$1" /etc && shift && exec "$@"' sh "$etc" \
   "$bin/kueue" --config "$run/kueue/config.yaml" --kubeconfig "$pki/admin.kubeconfig"
 await kueue get "http://$at:8081/readyz"
 
-hook() { # VERB GROUP VERSION RESOURCE OPERATIONS
-  local path=$2
-  [ "$path" = batch ] && path=batch-$3-job || path=${path//./-}-$3-${4%s}
-  cat <<END
-- name: $1-${4%s}.lab.local
-  admissionReviewVersions: [v1]
-  sideEffects: None
-  clientConfig: {url: "https://$at:9443/$1-$path", caBundle: $(base64 -w0 "$pki/ca.crt")}
-  rules: [{apiGroups: [$2], apiVersions: [$3], resources: [$4], operations: [$5]}]
-END
-}
-for verb in mutate validate; do
-  kind=MutatingWebhookConfiguration
-  [ $verb = mutate ] || kind=ValidatingWebhookConfiguration
-  {
-    printf 'apiVersion: admissionregistration.k8s.io/v1\nkind: %s\nmetadata: {name: kueue}\nwebhooks:\n' "$kind"
-    hook $verb batch v1 jobs "CREATE$([ $verb = mutate ] || echo ', UPDATE')"
-    for r in clusterqueues resourceflavors workloads; do hook $verb kueue.x-k8s.io v1beta2 $r "CREATE, UPDATE"; done
-  } | apply "apis/admissionregistration.k8s.io/v1/${kind,,}s/kueue"
+hooked=()
+for r in "kueue.x-k8s.io v1beta2 "{clusterqueues,resourceflavors,workloads} ${LAB_JOBSET:+"jobset.x-k8s.io v1alpha2 jobsets"}; do
+  hooked+=("mutate $r CREATE,UPDATE" "validate $r CREATE,UPDATE")
 done
+hooks kueue 9443 "mutate batch v1 jobs CREATE" "validate batch v1 jobs CREATE,UPDATE" "${hooked[@]}"
 
 queues=apis/kueue.x-k8s.io/v1beta2
 apply $queues/resourceflavors/any <<<'{"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "ResourceFlavor", "metadata": {"name": "any"}}'

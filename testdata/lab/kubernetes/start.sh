@@ -49,6 +49,41 @@ server=https://$at:6443
 lo=127.0.0.1
 [ -n "$LAB_NODES" ] || lo=$LAB_LOOPBACK
 get() { curl -sf --noproxy '*' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" "$@"; }
+# What controllers beside those of Kubernetes take.
+apply() { # PATH: what stands on standard input, by server-side apply
+  curl -sf --noproxy '*' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" -o /dev/null \
+    -X PATCH -H 'Content-Type: application/apply-patch+yaml' --data-binary @- "$server/$1?fieldManager=lab&force=true"
+}
+crds() { # FOLDER MODULE: the kinds that a module of the folder's go.mod defines
+  local f dir
+  dir=$(cd "$1" && go list -m -f '{{.Dir}}' "$2")/config/components/crd/bases
+  for f in "$dir"/*.yaml; do # GROUP_RESOURCE.yaml
+    f=${f##*/} f=${f%.yaml}
+    apply "apis/apiextensions.k8s.io/v1/customresourcedefinitions/${f#*_}.${f%%_*}" <"$dir/$f.yaml"
+  done
+}
+hooks() { # NAME PORT "VERB GROUP VERSION RESOURCE OPERATIONS"...: its webhooks, VERB is mutate or validate
+  local name=$1 port=$2 of kind verb group version resource operations path
+  shift 2
+  for of in mutate validate; do
+    kind=MutatingWebhookConfiguration
+    [ $of = mutate ] || kind=ValidatingWebhookConfiguration
+    {
+      printf 'apiVersion: admissionregistration.k8s.io/v1\nkind: %s\nmetadata: {name: %s}\nwebhooks:\n' "$kind" "$name"
+      printf '%s\n' "$@" | while read -r verb group version resource operations; do
+        [ "$verb" = $of ] || continue
+        path=${group//./-}-$version-${resource%s}
+        cat <<END
+- name: $verb-${resource%s}.$name.lab.local
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {url: "https://$at:$port/$verb-$path", caBundle: $(base64 -w0 "$pki/ca.crt")}
+  rules: [{apiGroups: [$group], apiVersions: [$version], resources: [$resource], operations: [$operations]}]
+END
+      done
+    } | apply "apis/admissionregistration.k8s.io/v1/${kind,,}s/$name"
+  done
+}
 addrs=$at
 i=0
 for n in $LAB_NODES; do addrs+=,$LAB_NET.0.$((++i)); done
@@ -89,6 +124,7 @@ await kube-controller-manager get "$server/api/v1/namespaces/default/serviceacco
 ready() { get "$server/api/v1/nodes/$1" -H 'Accept: application/json' | tr -d ' \n' | grep '"type":"Ready","status":"True"' >/dev/null; }
 [ -z "$LAB_NODES" ] || . "$lab/node.sh"
 [ "$LAB_SIMULATED" = 0 ] || . "$lab/simulated.sh"
+[ -z "$LAB_JOBSET" ] || . "$lab/jobset.sh"
 [ -z "$LAB_QUEUE" ] || . "$lab/kueue.sh"
 
 # The checks of the conformance suite share a namespace, which is faster than one for each.

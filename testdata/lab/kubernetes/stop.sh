@@ -28,7 +28,7 @@ if [ -n "$LAB_NODES" ]; then
   done
   end ${LAB_NODES// /-containerd }-containerd coredns
 fi
-end kueue kwok simulated kube-scheduler kube-controller-manager kube-apiserver etcd
+end kueue jobset kwok simulated kube-scheduler kube-controller-manager kube-apiserver etcd
 if [ -n "$LAB_NODES" ]; then
   [ -f "$run/sysctl" ] && while read -r s; do sysctl -qw "$s"; done <"$run/sysctl"
   rm -f "$run/sysctl"

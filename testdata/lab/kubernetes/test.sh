@@ -11,3 +11,10 @@ cd "$lab/../../.."
 # Two packages at once: their tests wait for pods most of the time.
 go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestKubernetesSimulated|TestCluster|TestRole|TestALostNode|TestEachVerb.*)$' ./backends/backendtest ./backends/kubernetes
 go test -count=1 -timeout 20m -run 'OnACluster' ./cmd/dlx
+# And what JobSet makes of a trial, on the same cluster.
+export LAB_JOBSET=1
+"$lab/start.sh"
+. "$lab/env.sh"
+DLX_TEST_REQUIRE+=,kubernetes/jobset
+go test -count=1 -timeout 10m -p 2 -run '^(TestJobSet|TestEachVerbOfJobSets.*)$' ./backends/kubernetes
+go test -count=1 -timeout 10m -run '^TestContainerCellsOfTheFoundingStudyOnACluster$' ./cmd/dlx
