@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,57 +26,61 @@ func TestEachVerbOfDevicesIsNeeded(t *testing.T) {
 		p.GPU, p.DeviceClass = "", class
 		p.NodeSelector["kubernetes.io/hostname"] = "simulated1"
 	})
-	rules := readRole(t, "rbac/devices.yaml").Rules
-	for _, without := range append([]string{""}, rules[0].Verbs...) {
+	withoutEach(t, kubeconfig, spec, "rbac/devices.yaml", func(t *testing.T, b, admin *bed, ns, without string) {
+		m := b.fleet("f", 1)[0]
+		one := backends.Group{ID: "one", Machines: []backends.Machine{m}, Args: [][]string{simulated(60)}, GPUs: 1}
+		err := b.l.Start(t.Context(), one)
+		if without != "" {
+			if want := refusalOf(without, "resourceclaimtemplates"); backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %s: %v; want it to say %q", backends.ClassOf(err), err, want)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := admin.allocated(ns); len(got) != 1 {
+			t.Errorf("one process with a GPU has %q", got)
+		}
+		two := backends.Group{ID: "two", Machines: []backends.Machine{m}, Args: [][]string{simulated(0)}, GPUs: 2}
+		if err := b.l.Start(t.Context(), two); backends.ClassOf(err) != backends.Capacity || !strings.Contains(fmt.Sprint(err), "cannot allocate all claims") {
+			t.Errorf("two of which one is taken: got %s: %v", backends.ClassOf(err), err)
+		}
+		if err := b.l.Stop(t.Context(), m, "one-0", time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.l.Start(t.Context(), two); err != nil {
+			t.Errorf("two when both are free: %v", err)
+		}
+		if _, err := b.l.Wait(t.Context(), m, "two-0"); err != nil {
+			t.Error(err)
+		}
+		if err := b.Release(t.Context(), backends.Owner{Run: b.run}, &b.book); err != nil {
+			t.Error(err)
+		}
+		for _, kind := range []string{"resourceclaims", "resourceclaimtemplates"} {
+			var list struct{ Items []struct{} }
+			if err := json.Unmarshal([]byte(admin.api(http.MethodGet, claims+"namespaces/"+ns+"/"+kind, "")), &list); err != nil || len(list.Items) > 0 {
+				t.Errorf("after the release there are %d %s, %v", len(list.Items), kind, err)
+			}
+		}
+	})
+}
+
+// withoutEach makes a check with the rights of rbac/namespace.yaml and the one rule of another file: with all
+// of its verbs, and without each.
+func withoutEach(t *testing.T, kubeconfig []byte, spec, file string, check func(t *testing.T, b, admin *bed, ns, without string)) {
+	t.Helper()
+	rule := readRole(t, file).Rules[0]
+	for _, without := range append([]string{""}, rule.Verbs...) {
 		t.Run(cmp.Or(without, "none")+" is missing", func(t *testing.T) {
 			admin := newBed(t, kubeconfig, spec)
-			user, ns := "user-"+admin.run, "dlx-devices-"+admin.run
-			role := readRole(t, "rbac/namespace.yaml")
-			for _, v := range rules[0].Verbs {
-				if v != without {
-					role.Rules = append(role.Rules, rules[0])
-					role.Rules[len(role.Rules)-1].Verbs = []string{v}
-				}
-			}
+			user, ns := "user-"+admin.run, "dlx-rights-"+admin.run
+			role, less := readRole(t, "rbac/namespace.yaml"), rule
+			less.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == without })
+			role.Rules = append(role.Rules, less)
 			defer admin.grant(ns, user, role)()
-			b := newBedIn(t, as(t, kubeconfig, user), ns, admin.spec)
-			m := b.fleet("f", 1)[0]
-			one := backends.Group{ID: "one", Machines: []backends.Machine{m}, Args: [][]string{simulated(60)}, GPUs: 1}
-			err := b.l.Start(t.Context(), one)
-			if without != "" {
-				if want := refusalOf(without, "resourceclaimtemplates"); backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), want) {
-					t.Errorf("got %s: %v; want it to say %q", backends.ClassOf(err), err, want)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := admin.allocated(ns); len(got) != 1 {
-				t.Errorf("one process with a GPU has %q", got)
-			}
-			two := backends.Group{ID: "two", Machines: []backends.Machine{m}, Args: [][]string{simulated(0)}, GPUs: 2}
-			if err := b.l.Start(t.Context(), two); backends.ClassOf(err) != backends.Capacity || !strings.Contains(fmt.Sprint(err), "cannot allocate all claims") {
-				t.Errorf("two of which one is taken: got %s: %v", backends.ClassOf(err), err)
-			}
-			if err := b.l.Stop(t.Context(), m, "one-0", time.Second); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.l.Start(t.Context(), two); err != nil {
-				t.Errorf("two when both are free: %v", err)
-			}
-			if _, err := b.l.Wait(t.Context(), m, "two-0"); err != nil {
-				t.Error(err)
-			}
-			if err := b.Release(t.Context(), backends.Owner{Run: b.run}, &b.book); err != nil {
-				t.Error(err)
-			}
-			for _, kind := range []string{"resourceclaims", "resourceclaimtemplates"} {
-				var list struct{ Items []struct{} }
-				if err := json.Unmarshal([]byte(admin.api(http.MethodGet, claims+"namespaces/"+ns+"/"+kind, "")), &list); err != nil || len(list.Items) > 0 {
-					t.Errorf("after the release there are %d %s, %v", len(list.Items), kind, err)
-				}
-			}
+			check(t, newBedIn(t, as(t, kubeconfig, user), ns, spec), admin, ns, without)
 		})
 	}
 }

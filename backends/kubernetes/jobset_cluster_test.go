@@ -1,7 +1,6 @@
 package kubernetes_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -121,49 +120,19 @@ func TestJobSet(t *testing.T) {
 // Without one of its rights JobSet is not chosen, and where the testbed demands it that right is named.
 func TestEachVerbOfJobSetsIsNeeded(t *testing.T) {
 	kubeconfig := jobSetCluster(t)
-	rules := readRole(t, "rbac/jobset.yaml").Rules
-	for _, without := range append([]string{""}, rules[0].Verbs...) {
-		t.Run(cmp.Or(without, "none")+" is missing", func(t *testing.T) {
-			admin := newBed(t, kubeconfig, podOfTests())
-			user, ns := "user-"+admin.run, "dlx-jobset-"+admin.run
-			role := readRole(t, "rbac/namespace.yaml")
-			for _, v := range rules[0].Verbs {
-				if v != without {
-					role.Rules = append(role.Rules, rules[0])
-					role.Rules[len(role.Rules)-1].Verbs = []string{v}
-				}
-			}
-			defer admin.grant(ns, user, role)()
-			b := newBedIn(t, as(t, kubeconfig, user), ns, admin.spec)
-			m := b.fleet("f", 1)[0]
-			if m.Access.Kubernetes.JobSet != (without == "") {
-				t.Errorf("JobSet was chosen: %v", m.Access.Kubernetes.JobSet)
-			}
-			demanded := strings.Replace(b.spec, "{", `{"jobSet": true, `, 1)
-			r := backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: "g"}, Ledger: &b.book, Machines: []backends.MachineRequest{{Name: "m0", Spec: json.RawMessage(demanded)}}}
-			found, err := b.Provider.(backends.Checker).Check(t.Context(), []backends.Need{{Machines: r.Machines}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = b.Provision(t.Context(), r)
-			if without == "" {
-				if err != nil || len(found) > 0 {
-					t.Errorf("got %v, %v", err, found)
-				}
-				g := backends.Group{ID: "trial/worker", Machines: []backends.Machine{m}, Args: [][]string{shell("exit 4")}}
-				for range 2 { // the second finds it
-					if _, err := b.l.(backends.Queuer).Queue(t.Context(), []backends.Group{g}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if err := b.l.Start(t.Context(), g); err != nil {
-					t.Fatal(err)
-				}
-				if e, err := b.l.Wait(t.Context(), m, "trial/worker-0"); err != nil || e.Code != 4 {
-					t.Errorf("got %+v, %v", e, err)
-				}
-				return
-			}
+	withoutEach(t, kubeconfig, podOfTests(), "rbac/jobset.yaml", func(t *testing.T, b, _ *bed, _, without string) {
+		m := b.fleet("f", 1)[0]
+		if m.Access.Kubernetes.JobSet != (without == "") {
+			t.Errorf("JobSet was chosen: %v", m.Access.Kubernetes.JobSet)
+		}
+		demanded := strings.Replace(b.spec, "{", `{"jobSet": true, `, 1)
+		r := backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: "g"}, Ledger: &b.book, Machines: []backends.MachineRequest{{Name: "m0", Spec: json.RawMessage(demanded)}}}
+		found, err := b.Provider.(backends.Checker).Check(t.Context(), []backends.Need{{Machines: r.Machines}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Provision(t.Context(), r)
+		if without != "" {
 			want := "the login may not " + without + " jobsets in namespace"
 			if backends.ClassOf(err) != backends.Config || !strings.Contains(fmt.Sprint(err), want) {
 				t.Errorf("got %s: %v; want it to say %q", backends.ClassOf(err), err, want)
@@ -171,8 +140,24 @@ func TestEachVerbOfJobSetsIsNeeded(t *testing.T) {
 			if len(found) != 1 || found[0].Field != "jobSet" || !strings.Contains(found[0].Msg, want) {
 				t.Errorf("the check says %+v; want %q", found, want)
 			}
-		})
-	}
+			return
+		}
+		if err != nil || len(found) > 0 {
+			t.Errorf("got %v, %v", err, found)
+		}
+		g := backends.Group{ID: "trial/worker", Machines: []backends.Machine{m}, Args: [][]string{shell("exit 4")}}
+		for range 2 { // the second finds it
+			if _, err := b.l.(backends.Queuer).Queue(t.Context(), []backends.Group{g}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.l.Start(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := b.l.Wait(t.Context(), m, "trial/worker-0"); err != nil || e.Code != 4 {
+			t.Errorf("got %+v, %v", e, err)
+		}
+	})
 }
 
 type setSeen struct {

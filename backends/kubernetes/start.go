@@ -128,12 +128,14 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	if err := st.ensureClaims(ctx, owner); err != nil {
 		return err
 	}
-	want := job(st.g, st.spots, st.folders)
-	want.ObjectMeta = owned(want.ObjectMeta, owner)
 	var got batchv1.Job
-	err = c.create(ctx, jobs, c.ns, want, &got)
-	if exists(err) {
-		err = c.get(ctx, jobs, c.ns, st.name, &got)
+	find := func() error { return c.get(ctx, jobs, c.ns, st.name, &got) }
+	if !st.spots[0].set || find() != nil { // without Queue there is no JobSet that has made it
+		want := job(st.g, st.spots, st.folders)
+		want.ObjectMeta = owned(want.ObjectMeta, owner)
+		if err = c.create(ctx, jobs, c.ns, want, &got); exists(err) {
+			err = find()
+		}
 	}
 	switch {
 	case err != nil:
