@@ -28,10 +28,13 @@ daemon kueue unshare --user --map-root-user --mount sh -c 'mount --bind "$1" /et
 await kueue get "http://$at:8081/readyz"
 
 hooked=()
-for r in "kueue.x-k8s.io v1beta2 "{clusterqueues,resourceflavors,workloads} ${LAB_JOBSET:+"jobset.x-k8s.io v1alpha2 jobsets"}; do
+for r in "batch v1 jobs" ${LAB_JOBSET:+"jobset.x-k8s.io v1alpha2 jobsets"}; do # what it admits it suspends when it is made, and not when it starts
+  hooked+=("mutate $r CREATE" "validate $r CREATE,UPDATE")
+done
+for r in "kueue.x-k8s.io v1beta2 "{clusterqueues,resourceflavors,workloads}; do
   hooked+=("mutate $r CREATE,UPDATE" "validate $r CREATE,UPDATE")
 done
-hooks kueue 9443 "mutate batch v1 jobs CREATE" "validate batch v1 jobs CREATE,UPDATE" "${hooked[@]}"
+hooks kueue 9443 "${hooked[@]}"
 
 queues=apis/kueue.x-k8s.io/v1beta2
 apply $queues/resourceflavors/any <<<'{"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "ResourceFlavor", "metadata": {"name": "any"}}'

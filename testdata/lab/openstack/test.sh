@@ -21,7 +21,7 @@ for p in backends/backendtest cmd/dlx; do (cd "$root/$p" && "$go" test -c -o "$b
 # check NAME FOLDER PATTERN: runs the tests of a folder that fit, and says how long they took.
 check() {
   local name=$1 folder=$2 began=$SECONDS result=ok
-  (cd "$root/$folder" && "$HERE/../netns.sh" in "$built/${folder//\//-}" -test.timeout 40m -test.v -test.run "$3") \
+  (cd "$root/$folder" && "$HERE/../netns.sh" in "$built/${folder//\//-}" -test.timeout 80m -test.v -test.run "$3") \
     >"$LOG/test-$name.log" 2>&1 || { result=FAILED failed=1; }
   if grep -q '^ *--- SKIP' "$LOG/test-$name.log"; then result="FAILED: skipped" failed=1; fi
   printf '%-10s %4d s  %3d passed  %s\n' "$name" $((SECONDS - began)) "$(grep -c '^ *--- PASS' "$LOG/test-$name.log")" "$result"
