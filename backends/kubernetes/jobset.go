@@ -57,7 +57,7 @@ type jobSetList struct {
 // DeepCopyObject implements runtime.Object.
 func (s *jobSet) DeepCopyObject() runtime.Object {
 	out := *s
-	s.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	s.DeepCopyInto(&out.ObjectMeta)
 	if s.Spec.Suspend != nil {
 		out.Spec.Suspend = ptr.To(*s.Spec.Suspend)
 	}
@@ -71,7 +71,7 @@ func (s *jobSet) DeepCopyObject() runtime.Object {
 // DeepCopyObject implements runtime.Object.
 func (l *jobSetList) DeepCopyObject() runtime.Object {
 	out := *l
-	l.ListMeta.DeepCopyInto(&out.ListMeta)
+	l.DeepCopyInto(&out.ListMeta)
 	out.Items = nil
 	for i := range l.Items {
 		out.Items = append(out.Items, *l.Items[i].DeepCopyObject().(*jobSet)) //nolint:forcetypeassert // it is its own copy
