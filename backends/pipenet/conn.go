@@ -118,8 +118,8 @@ func (h *half) set(d *deadline, t time.Time) {
 		d.timer.Stop()
 		d.timer = nil
 	}
-	if !t.IsZero() && !h.broken {
-		d.timer = time.AfterFunc(time.Until(t), func() {
+	if wait := time.Until(t); !t.IsZero() && !h.broken && wait > 0 {
+		d.timer = time.AfterFunc(wait, func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.wake.Broadcast()
