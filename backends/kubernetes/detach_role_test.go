@@ -31,7 +31,7 @@ func TestEachVerbOfDetachIsNeeded(t *testing.T) {
 		}
 		admin := newBed(t, kubeconfig, podOfTests())
 		user, ns := "user-"+admin.run, "dlx-verb-"+admin.run
-		defer admin.grant(ns, user, role)()
+		admin.grant(ns, user, role)
 		return putAndRemove(t, admin, as(t, kubeconfig, user), ns)
 	}
 	t.Run("all", func(t *testing.T) {

@@ -79,7 +79,7 @@ func withoutEach(t *testing.T, kubeconfig []byte, spec, file string, check func(
 			role, less := readRole(t, "rbac/namespace.yaml"), rule
 			less.Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return v == without })
 			role.Rules = append(role.Rules, less)
-			defer admin.grant(ns, user, role)()
+			admin.grant(ns, user, role)
 			check(t, newBedIn(t, as(t, kubeconfig, user), ns, spec), admin, ns, without)
 		})
 	}

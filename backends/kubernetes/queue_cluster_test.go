@@ -28,7 +28,7 @@ func admitted(t *testing.T, b *bed) {
 	}
 	ns := "dlx-queue-" + b.run
 	b.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
-	t.Cleanup(func() { b.delete("/api/v1/namespaces/" + ns) })
+	t.Cleanup(func() { b.removeNamespace(ns) })
 	x := newBedIn(t, b.kubeconfig, ns, spec)
 	m := x.fleet("f", 1)[0]
 	q := x.l.(backends.Queuer)

@@ -33,7 +33,7 @@ func TestRole(t *testing.T) {
 	kubeconfig := realCluster(t)
 	admin := newBed(t, kubeconfig, podOfTests())
 	ns := "dlx-role-" + admin.run
-	defer admin.grant(ns, "bench", readRole(t, "rbac/namespace.yaml"))()
+	admin.grant(ns, "bench", readRole(t, "rbac/namespace.yaml"))
 	b := newBedIn(t, as(t, kubeconfig, "bench"), ns, admin.spec)
 	m := b.fleet("f", 1)[0]
 	if m.Host == "" || m.Facts["node.kubelet"] != "" {
@@ -75,8 +75,8 @@ func realCluster(t *testing.T) []byte {
 }
 
 // grant gives a user the rights of a role in a new namespace, or everywhere if ns is empty, and
-// returns what takes them away again.
-func (b *bed) grant(ns, user string, role rbacv1.ClusterRole) func() {
+// takes them away when all that the test began later has been cleaned up.
+func (b *bed) grant(ns, user string, role rbacv1.ClusterRole) {
 	b.t.Helper()
 	const group = "/apis/rbac.authorization.k8s.io/v1"
 	at, kind := group+"/cluster", "ClusterRole"
@@ -97,13 +97,32 @@ func (b *bed) grant(ns, user string, role rbacv1.ClusterRole) func() {
 		review = b.api(http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", fmt.Sprintf(`{"spec": {"user": %q,
 			"resourceAttributes": {"namespace": %q, "group": %q, "resource": %q, "verb": %q}}}`, user, ns, last.APIGroups[0], last.Resources[0], last.Verbs[0]))
 	}
-	return func() {
+	b.t.Cleanup(func() {
 		if ns != "" {
-			b.api(http.MethodDelete, "/api/v1/namespaces/"+ns, `{}`)
+			b.removeNamespace(ns)
 			return
 		}
-		b.api(http.MethodDelete, at+"rolebindings/"+user, `{}`)
-		b.api(http.MethodDelete, at+"roles/"+user, `{}`)
+		b.delete(at + "rolebindings/" + user)
+		b.delete(at + "roles/" + user)
+	})
+}
+
+// removeNamespace removes a namespace and sees it gone, also when the test has ended: whoever counts what a
+// cluster holds would miss it.
+func (b *bed) removeNamespace(ns string) {
+	b.t.Helper()
+	b.delete("/api/v1/namespaces/" + ns)
+	ctx := context.WithoutCancel(b.t.Context())
+	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+		var list struct{ Items []struct{} }
+		text := b.request(ctx, http.MethodGet, "/api/v1/namespaces?fieldSelector=metadata.name%3D"+ns, "")
+		if err := json.Unmarshal([]byte(text), &list); err != nil || time.Since(began) > 2*time.Minute {
+			b.t.Errorf("namespace %s is there still, %v: %s", ns, err, text)
+			return
+		}
+		if len(list.Items) == 0 {
+			return
+		}
 	}
 }
 
@@ -192,7 +211,7 @@ func with(t *testing.T, kubeconfig []byte, role rbacv1.ClusterRole) error {
 	if role.Kind == "Role" {
 		ns = "dlx-verb-" + admin.run
 	}
-	defer admin.grant(ns, user, role)()
+	admin.grant(ns, user, role)
 	return everything(t, admin, as(t, kubeconfig, user), ns)
 }
 
