@@ -28,7 +28,7 @@ func admitted(t *testing.T, b *bed) {
 	}
 	ns := "dlx-queue-" + b.run
 	b.api(http.MethodPost, "/api/v1/namespaces", `{"metadata": {"name": "`+ns+`"}}`)
-	t.Cleanup(func() { b.removeNamespace(ns) })
+	t.Cleanup(func() { b.delete("/api/v1/namespaces/" + ns) })
 	x := newBedIn(t, b.kubeconfig, ns, spec)
 	m := x.fleet("f", 1)[0]
 	q := x.l.(backends.Queuer)
@@ -129,8 +129,8 @@ func TestKueue(t *testing.T) {
 			}
 			first := []backends.Group{role("first/a", 75)}
 			second := []backends.Group{role("second/a", 0), role("second/b", 0)}
-			begin := func(groups []backends.Group, least time.Duration) {
-				began := time.Now()
+			begin := func(groups []backends.Group, least time.Duration) (began time.Time) {
+				began = time.Now()
 				if in, err := q.Queue(t.Context(), groups); !in || err != nil {
 					t.Fatalf("%s: got %v, %v", groups[0].ID, in, err)
 				}
@@ -142,22 +142,18 @@ func TestKueue(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				return began
 			}
 			begin(first, 0)
-			admitted := make(chan int, 1)
-			go func() { // who of the second has been admitted while the first runs
-				time.Sleep(30 * time.Second)
-				n := 0
-				for _, p := range b.podsIn("default") {
-					if strings.HasPrefix(p.Annotations["dlx.dev/group"], "second/") {
-						n++
-					}
+			began := begin(second, 45*time.Second)
+			beside := 0 // roles of the second that were admitted while the first ran
+			for _, p := range b.podsIn("default") {
+				if strings.HasPrefix(p.Annotations["dlx.dev/group"], "second/") && p.CreationTimestamp.Time.Before(began.Add(30*time.Second)) {
+					beside++
 				}
-				admitted <- n
-			}()
-			begin(second, 45*time.Second)
-			if n := <-admitted; whole && n != 0 || !whole && n != 1 {
-				t.Errorf("of the second trial's roles %d were admitted beside the first", n)
+			}
+			if whole && beside != 0 || !whole && beside != 1 {
+				t.Errorf("of the second trial's roles %d were admitted beside the first", beside)
 			}
 			for _, id := range []string{"first/a-0", "second/a-0", "second/b-0"} {
 				if _, err := b.l.Wait(t.Context(), m, id); err != nil {

@@ -34,6 +34,7 @@ func labCluster(t *testing.T) (testbed string, cfg *rest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitSettled(t, cfg)
 	pod := os.Getenv("DLX_TEST_POD")
 	if pod == "" {
 		pod = `{"image": "busybox"}`
@@ -201,33 +202,54 @@ func clusterObjects(t *testing.T, cfg *rest.Config) []string {
 		kinds = append(kinds, "/apis/jobset.x-k8s.io/v1alpha2/jobsets")
 	}
 	for _, path := range kinds {
-		var list struct {
-			Items []struct {
-				Metadata struct {
-					Namespace, Name string
-				}
-			}
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, cfg.Host+path, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s %v", path, resp.Status, err)
-		}
-		if err := json.Unmarshal(b, &list); err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range list.Items {
+		for _, o := range objectsAt(t, cfg, client, path) {
 			out = append(out, path+" "+o.Metadata.Namespace+"/"+o.Metadata.Name)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+type clusterObject struct {
+	Metadata struct{ Namespace, Name string }
+	Status   struct{ Phase string }
+}
+
+// objectsAt gives the objects at a path of the API.
+func objectsAt(t *testing.T, cfg *rest.Config, client *http.Client, path string) []clusterObject {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, cfg.Host+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v", path, resp.Status, err)
+	}
+	var list struct{ Items []clusterObject }
+	if err := json.Unmarshal(b, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+// awaitSettled returns when no namespace of an earlier test is going any more: what a cluster holds is
+// compared before and after a run.
+func awaitSettled(t *testing.T, cfg *rest.Config) {
+	t.Helper()
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaving := func(o clusterObject) bool { return o.Status.Phase == "Terminating" }
+	for began := time.Now(); slices.ContainsFunc(objectsAt(t, cfg, client, "/api/v1/namespaces"), leaving); time.Sleep(200 * time.Millisecond) {
+		if time.Since(began) > 3*time.Minute {
+			t.Fatal("a namespace of an earlier test does not go")
+		}
+	}
 }
