@@ -136,6 +136,15 @@ func (c *client) create(ctx context.Context, r kind, ns string, obj thing, into 
 	return c.at(c.of(r).Post(), r, ns).Param("fieldManager", manager).Body(obj).Do(ctx).Into(into)
 }
 
+// createOrGet makes an object, or reads the one of its name that is there.
+func (c *client) createOrGet(ctx context.Context, r kind, ns string, obj thing, into runtime.Object) error {
+	err := c.create(ctx, r, ns, obj, into)
+	if exists(err) {
+		err = c.get(ctx, r, ns, obj.GetName(), into)
+	}
+	return err
+}
+
 // apply makes an object, or changes what dlx said of one to what it says now; obj has its kind. It
 // takes the verb create where there is none.
 func (c *client) apply(ctx context.Context, r kind, ns string, obj thing, into runtime.Object) error {

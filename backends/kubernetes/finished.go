@@ -2,8 +2,7 @@ package kubernetes
 
 import (
 	"context"
-	"maps"
-	"strconv"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,23 +17,29 @@ type finishing struct {
 	kind   kind
 	name   string
 	uid    string
-	unread map[string]bool // processes: see unreadKey
+	jobs   []string // its own name, or those of the JobSet's Jobs
+	unread map[member]bool
 }
 
-func unreadKey(job string, index int) string { return job + " " + strconv.Itoa(index) }
+// A member is a process by its Job.
+type member struct {
+	job   string
+	index int
+}
 
 // maxFinished is how many Jobs may wait to be removed; the release removes what is more.
 const maxFinished = 4096
 
 // expect notes that a Job, or a JobSet, was made for the processes of these groups.
 func (c *cluster) expect(r kind, name, uid string, groups ...*starting) {
-	f := &finishing{kind: r, name: name, uid: uid, unread: map[string]bool{}}
+	f := &finishing{kind: r, name: name, uid: uid, unread: map[member]bool{}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, st := range groups {
 		for i := range st.spots {
-			f.unread[unreadKey(st.name, i)] = true
+			f.unread[member{st.name, i}] = true
 		}
+		f.jobs = append(f.jobs, st.name)
 		c.running[st.name] = f
 	}
 }
@@ -47,10 +52,12 @@ func (c *cluster) finish(job string, index int) {
 	if f == nil {
 		return
 	}
-	if delete(f.unread, unreadKey(job, index)); len(f.unread) > 0 {
+	if delete(f.unread, member{job, index}); len(f.unread) > 0 {
 		return
 	}
-	maps.DeleteFunc(c.running, func(_ string, other *finishing) bool { return other == f })
+	for _, name := range f.jobs {
+		delete(c.running, name)
+	}
 	select {
 	case c.finished <- f:
 	default:
@@ -78,10 +85,7 @@ func (c *cluster) removeOne(ctx context.Context, f *finishing) error {
 	}
 	defer leave()
 	c.mu.Lock()
-	again := false
-	for _, g := range c.running {
-		again = again || g.kind == f.kind && g.name == f.name
-	}
+	again := slices.ContainsFunc(f.jobs, func(name string) bool { return c.running[name] != nil })
 	c.mu.Unlock()
 	if again {
 		return nil

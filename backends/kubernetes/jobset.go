@@ -146,26 +146,26 @@ func (u setUse) missing(ns string) string {
 func (c *cluster) chooseSets(ctx context.Context, f *fleet) error {
 	for _, s := range f.spots {
 		if s.pod.JobSet != nil && !*s.pod.JobSet {
-			s.set = false
+			s.inSet = false
 			continue
 		}
 		use, err := c.useOfSets(ctx)
 		if err != nil {
 			return err
 		}
-		if s.set = use.allowed(); !s.set && s.pod.JobSet != nil {
+		if s.inSet = use.allowed(); !s.inSet && s.pod.JobSet != nil {
 			return backends.Errorf(backends.Config, "machine "+s.machine.Name, "jobSet: %s", use.missing(c.ns))
 		}
 	}
 	return nil
 }
 
-// set is the JobSet of a trial's groups.
-func set(sts []*starting) *jobSet {
+// jobSetOf is that of a trial's groups.
+func jobSetOf(sts []*starting) *jobSet {
 	first := sts[0]
 	s := first.spots[0]
 	trial, _ := roleOf(first.g.ID)
-	head := meta(s.at.Owner, setName(s.at.Owner, first.g.ID, s.pod.Queue), time.Time{})
+	head := meta(s.at.Owner, s.setName(first.g.ID), time.Time{})
 	head.Labels[labelRole] = "trial"
 	head.Annotations[labelGroup] = trial
 	out := &jobSet{ObjectMeta: head}
@@ -192,7 +192,7 @@ func ofJobSet(j *batchv1.Job) bool {
 func ensureSet(ctx context.Context, sts []*starting) error {
 	first := sts[0]
 	c, o := first.c, first.spots[0].at.Owner
-	want := set(sts)
+	want := jobSetOf(sts)
 	leave, err := c.jobs.Enter(ctx, want.Name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", first.op, err)
@@ -211,11 +211,7 @@ func ensureSet(ctx context.Context, sts []*starting) error {
 	}
 	want.ObjectMeta = owned(want.ObjectMeta, owner)
 	var got jobSet
-	err = c.create(ctx, jobSets, c.ns, want, &got)
-	if exists(err) {
-		err = c.get(ctx, jobSets, c.ns, want.Name, &got)
-	}
-	switch {
+	switch err := c.createOrGet(ctx, jobSets, c.ns, want, &got); {
 	case err != nil:
 		return c.fail(ctx, op, err)
 	case got.Annotations[labelGroup] != want.Annotations[labelGroup] || !sameLabels(&got, want, labelManager, labelRun, labelFleet):
@@ -225,7 +221,7 @@ func ensureSet(ctx context.Context, sts []*starting) error {
 	}
 	c.expect(jobSets, want.Name, string(got.UID), sts...)
 	for _, st := range sts {
-		st.set = string(got.UID)
+		st.setUID = string(got.UID)
 	}
 	return nil
 }
@@ -249,24 +245,8 @@ func (st *starting) awaitMember(ctx context.Context, seen *troubles) (bool, time
 		return false, 0, err
 	}
 	t := &trouble{class: backends.Infra, words: "its JobSet has no job " + st.name + ": does JobSet's controller run?", after: c.opt.Patience}
-	for _, e := range c.warningsOf(st.set) {
+	for _, e := range c.warningsOf(st.setUID) {
 		t.words = "its JobSet has no job " + st.name + ": " + e.Reason + ": " + clip(e.Message)
 	}
 	return false, time.Second, seen.bear("set ", st.op, t)
-}
-
-// leaveSet deletes the JobSet of a process that still waits for its turn, and reports whether it did.
-func (p *proc) leaveSet(ctx context.Context) (bool, error) {
-	var s jobSet
-	name := setName(p.at.Owner, p.group, p.spot.pod.Queue)
-	err := p.c.get(ctx, jobSets, p.c.ns, name, &s)
-	if err == nil && ptr.Deref(s.Spec.Suspend, false) {
-		if err = p.c.remove(ctx, jobSets, p.c.ns, name, deletion(metav1.DeletePropagationBackground, s.UID)); err == nil {
-			return true, nil
-		}
-	}
-	if notFound(err) {
-		return false, nil
-	}
-	return false, p.c.fail(ctx, p.op, err)
 }

@@ -18,7 +18,7 @@ func TestNamesInJobSets(t *testing.T) {
 		"cell/r1/0123456789ab-a1/worker", "cell/r1/0123456789ab-a1/ps", "cell/r1/0123456789ab-a2/ps", "p", "trial=1/pair", "1/2", "a/", "/a",
 		"model=" + strings.Repeat("x", 200) + "/r1/0123456789ab-a1/" + strings.Repeat("role", 20), "model=" + strings.Repeat("x", 200) + "/r1/0123456789ab-a1/" + strings.Repeat("role", 19),
 	} {
-		s := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "R-20180319-0123456789abcdef01234", Fleet: strings.Repeat("f", 100)}}, set: true}
+		s := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "R-20180319-0123456789abcdef01234", Fleet: strings.Repeat("f", 100)}}, inSet: true}
 		job := s.jobName(id)
 		if pod := job + "-99999-abcde"; len(pod) > maxLabel || !label.MatchString(pod) {
 			t.Errorf("%s: pod %s (%d)", id, pod, len(pod))
@@ -27,12 +27,12 @@ func TestNamesInJobSets(t *testing.T) {
 			t.Errorf("%s and %s are both %s", id, other, job)
 		}
 		seen[job] = id
-		s.set = false
+		s.inSet = false
 		if s.jobName(id) == job {
 			t.Errorf("%s: a Job of a JobSet is named as one without", id)
 		}
 	}
-	a := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "r", Fleet: "f"}}, set: true}
+	a := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "r", Fleet: "f"}}, inSet: true}
 	if ps := a.jobName("cell/a1/ps"); !strings.HasSuffix(ps, "-ps-0") || strings.TrimSuffix(ps, "ps-0") != strings.TrimSuffix(a.jobName("cell/a1/worker"), "worker-0") {
 		t.Errorf("the roles of a trial are %s and %s", ps, a.jobName("cell/a1/worker"))
 	}
@@ -71,11 +71,11 @@ func TestJobSetOfATrial(t *testing.T) {
 
 func trialOf(t *testing.T, queue string) *jobSet {
 	t.Helper()
-	s := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "r", Fleet: "f"}, Node: "n"}, pod: Pod{Image: "i", Queue: queue}, set: true}
+	s := &spot{at: &backends.Kubernetes{Owner: backends.Owner{Run: "r", Fleet: "f"}, Node: "n"}, pod: Pod{Image: "i", Queue: queue}, inSet: true}
 	var sts []*starting
 	for _, id := range []string{"cell/a1/ps", "cell/a1/worker"} {
 		g := &backends.Group{ID: id, Machines: []backends.Machine{{Name: "m"}}, Args: [][]string{{"true"}}}
 		sts = append(sts, &starting{g: g, spots: []*spot{s}, folders: []string{"x"}, name: s.jobName(id)})
 	}
-	return set(sts)
+	return jobSetOf(sts)
 }

@@ -106,16 +106,19 @@ type spot struct {
 	at      *backends.Kubernetes
 	pod     Pod
 	holder  string // name of its pod
-	set     bool   // Jobs are those of a JobSet
+	inSet   bool   // Jobs are those of a JobSet
 }
 
 // jobName names the Job of a group on the machine.
 func (s *spot) jobName(group string) string {
-	if !s.set {
+	if !s.inSet {
 		return jobName(s.at.Owner, group)
 	}
-	return setName(s.at.Owner, group, s.pod.Queue) + "-" + setRole(group) + "-0" // JobSet's rule: that of the first of a role's Jobs
+	return s.setName(group) + "-" + setRole(group) + "-0" // JobSet's rule: that of the first of a role's Jobs
 }
+
+// setName names the JobSet of a group's trial on the machine.
+func (s *spot) setName(group string) string { return setName(s.at.Owner, group, s.pod.Queue) }
 
 // spot reads how a machine is reached.
 func spotOf(m backends.Machine) (*spot, error) {
@@ -134,7 +137,7 @@ func spotOf(m backends.Machine) (*spot, error) {
 	if err != nil {
 		return nil, backends.Errorf(backends.Config, op, "spec: %w", err)
 	}
-	return &spot{machine: m, at: a, pod: p, holder: holderName(a.Owner, m.Name), set: a.JobSet}, nil
+	return &spot{machine: m, at: a, pod: p, holder: holderName(a.Owner, m.Name), inSet: a.JobSet}, nil
 }
 
 // reach gives a machine with its cluster.

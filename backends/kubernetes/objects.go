@@ -67,7 +67,7 @@ func holderPod(s *spot, until time.Time) *corev1.Pod {
 	m := meta(o, s.holder, until)
 	m.Labels[labelPart], m.Labels[labelRole], m.Labels[labelMachine] = holder, holder, label(s.machine.Name)
 	m.Annotations[labelMachine] = s.machine.Name
-	if s.set {
+	if s.inSet {
 		m.Annotations[keyJobSet] = "true"
 	}
 	spec := podSpec(s)
@@ -174,7 +174,7 @@ func job(g *backends.Group, spots []*spot, folders []string) *batchv1.Job {
 		c.Resources.Claims = []corev1.ResourceClaim{{Name: devices}}
 	}
 	queue := s.pod.Queue
-	if node := sameNode(spots); node != "" && queue == "" && !s.set {
+	if node := sameNode(spots); node != "" && queue == "" && !s.inSet {
 		spec.Affinity = onNode(node)
 	} else {
 		spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: gateName}}

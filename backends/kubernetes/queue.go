@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -22,7 +21,11 @@ var _ backends.Queuer = (*Launcher)(nil)
 // once a minute, with what Kueue says of it.
 func (l *Launcher) Queue(ctx context.Context, groups []backends.Group) (bool, error) {
 	var open []*starting // of which something is waited for
-	sets := map[string][]*starting{}
+	type key struct {    // clusters may have sets of one name
+		c    *cluster
+		name string
+	}
+	sets := map[key][]*starting{}
 	queued := false
 	for i := range groups {
 		g := &groups[i]
@@ -34,15 +37,15 @@ func (l *Launcher) Queue(ctx context.Context, groups []backends.Group) (bool, er
 			return false, err
 		}
 		s := st.spots[0]
-		if s.pod.Queue == "" && !s.set {
+		if s.pod.Queue == "" && !s.inSet {
 			continue // there is time for it when it starts
 		}
 		if err := st.c.fits(ctx, st.op, st.g, st.spots); err != nil {
 			return false, err
 		}
-		if s.set {
-			key := fmt.Sprintf("%p %s", st.c, setName(s.at.Owner, g.ID, s.pod.Queue)) // clusters may have sets of one name
-			sets[key] = append(sets[key], st)
+		if s.inSet {
+			k := key{st.c, s.setName(g.ID)}
+			sets[k] = append(sets[k], st)
 		}
 		open = append(open, st)
 		queued = queued || s.pod.Queue != ""
@@ -53,7 +56,7 @@ func (l *Launcher) Queue(ctx context.Context, groups []backends.Group) (bool, er
 		}
 	}
 	for _, st := range open {
-		if st.set != "" {
+		if st.setUID != "" {
 			continue
 		}
 		if err := st.ensureJob(ctx); err != nil {
@@ -80,7 +83,7 @@ func (st *starting) awaitTurn(ctx context.Context) error {
 			return true, 0, nil
 		}
 		seen.soon = 0
-		if st.set != "" && st.uid == "" {
+		if st.setUID != "" && st.uid == "" {
 			if there, pause, err := st.awaitMember(ctx, &seen); !there {
 				return false, pause, err
 			}
@@ -124,8 +127,8 @@ func over(j *batchv1.Job) bool {
 
 // queued is what stands in the queue for a group: its Job, or the JobSet that this is a part of.
 func (st *starting) queued() string {
-	if s := st.spots[0]; s.set {
-		return "jobset " + setName(s.at.Owner, st.g.ID, s.pod.Queue)
+	if s := st.spots[0]; s.inSet {
+		return "jobset " + s.setName(st.g.ID)
 	}
 	return "job " + st.name
 }
@@ -158,17 +161,21 @@ func (c *cluster) saidOf(what string) string {
 // leaveQueue deletes the Job, or the JobSet, of a process that still waits for its turn, and reports
 // whether it did.
 func (p *proc) leaveQueue(ctx context.Context) (bool, error) {
-	switch {
-	case p.spot.pod.Queue == "":
+	if p.spot.pod.Queue == "" {
 		return false, nil
-	case p.set:
-		return p.leaveSet(quiet(ctx, p.c.log))
 	}
+	ctx = quiet(ctx, p.c.log)
 	var j batchv1.Job
-	err := p.c.get(quiet(ctx, p.c.log), jobs, p.c.ns, p.job, &j)
-	if err == nil && ptr.Deref(j.Spec.Suspend, false) {
-		err = p.c.remove(quiet(ctx, p.c.log), jobs, p.c.ns, p.job, deletion(metav1.DeletePropagationBackground, j.UID))
-		if err == nil {
+	var s jobSet
+	r, name, suspend := jobs, p.job, &j.Spec.Suspend
+	obj := thing(&j)
+	if p.inSet {
+		r, name, suspend = jobSets, p.setName(p.group), &s.Spec.Suspend
+		obj = &s
+	}
+	err := p.c.get(ctx, r, p.c.ns, name, obj)
+	if err == nil && ptr.Deref(*suspend, false) {
+		if err = p.c.remove(ctx, r, p.c.ns, name, deletion(metav1.DeletePropagationBackground, obj.GetUID())); err == nil {
 			return true, nil
 		}
 	}

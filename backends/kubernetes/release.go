@@ -124,25 +124,30 @@ func (p *provider) Release(ctx context.Context, o backends.Owner, l backends.Led
 // pods are waited for anyway.
 func (c *cluster) removeJobs(ctx context.Context, o backends.Owner, all []something) error {
 	for _, r := range []kind{jobSets, jobs} {
-		var work errgroup.Group
-		work.SetLimit(16)
-		for _, t := range all {
-			if t.kind != r {
-				continue
-			}
-			work.Go(func() error {
-				err := c.remove(ctx, r, c.ns, t.GetName(), deletion(metav1.DeletePropagationBackground, t.GetUID()))
-				if notFound(err) {
-					return nil
-				}
-				return c.fail(ctx, "remove "+r.words()+" "+t.GetName(), err)
-			})
-		}
-		if err := work.Wait(); err != nil {
+		if err := c.removeAll(ctx, r, all); err != nil {
 			return err
 		}
 	}
 	return c.awaitGone(ctx, o, func(t something) bool { return !t.noted() }, all, nil)
+}
+
+// removeAll asks for the removal of things of a kind.
+func (c *cluster) removeAll(ctx context.Context, r kind, all []something) error {
+	var work errgroup.Group
+	work.SetLimit(16)
+	for _, t := range all {
+		if t.kind != r {
+			continue
+		}
+		work.Go(func() error {
+			err := c.remove(ctx, r, c.ns, t.GetName(), deletion(metav1.DeletePropagationBackground, t.GetUID()))
+			if notFound(err) {
+				return nil
+			}
+			return c.fail(ctx, "remove "+r.words()+" "+t.GetName(), err)
+		})
+	}
+	return work.Wait()
 }
 
 // eraseScratch removes the folders of fleets from the nodes, by their holders. Where that fails

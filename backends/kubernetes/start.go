@@ -37,7 +37,7 @@ type starting struct {
 	op      string
 	name    string // of the Job
 	uid     string // of the Job
-	set     string // the UID of its JobSet, if Queue made one
+	setUID  string // of its JobSet, if Queue made one
 	spots   []*spot
 	folders []string
 }
@@ -93,6 +93,9 @@ func (l *Launcher) starting(ctx context.Context, g *backends.Group) (*starting, 
 		if i > 0 && string(s.at.Pod) != string(st.spots[0].at.Pod) {
 			return nil, backends.Errorf(backends.Config, st.op, "machines %s and %s have different pods, and the pods of a Job are all the same", g.Machines[0].Name, m.Name)
 		}
+		if i > 0 && s.inSet != st.spots[0].inSet {
+			return nil, backends.Errorf(backends.Infra, st.op, "machines %s and %s were made before and after the cluster had JobSet", g.Machines[0].Name, m.Name)
+		}
 		if s.at.Node == "" {
 			return nil, backends.Errorf(backends.Internal, st.op, "machine %s is not prepared", m.Name)
 		}
@@ -121,25 +124,22 @@ func (st *starting) ensureJob(ctx context.Context) error {
 	defer leave()
 	ctx = quiet(ctx, c.log)
 	op := "create job " + st.name
-	owner, err := c.ownerOf(ctx, st.op, o)
-	if err != nil {
-		return err
-	}
-	if err := st.ensureClaims(ctx, owner); err != nil {
-		return err
-	}
 	var got batchv1.Job
-	find := func() error { return c.get(ctx, jobs, c.ns, st.name, &got) }
-	if !st.spots[0].set || find() != nil { // without Queue there is no JobSet that has made it
+	if !st.spots[0].inSet || c.get(ctx, jobs, c.ns, st.name, &got) != nil { // without Queue there is no JobSet that has made it
+		owner, err := c.ownerOf(ctx, st.op, o)
+		if err != nil {
+			return err
+		}
+		if err := st.ensureClaims(ctx, owner); err != nil {
+			return err
+		}
 		want := job(st.g, st.spots, st.folders)
 		want.ObjectMeta = owned(want.ObjectMeta, owner)
-		if err = c.create(ctx, jobs, c.ns, want, &got); exists(err) {
-			err = find()
+		if err := c.createOrGet(ctx, jobs, c.ns, want, &got); err != nil {
+			return c.fail(ctx, op, err)
 		}
 	}
 	switch {
-	case err != nil:
-		return c.fail(ctx, op, err)
 	case got.Annotations[labelGroup] != st.g.ID || got.Labels[labelManager] != manager || got.Labels[labelFleet] != label(o.Fleet) || got.Labels[labelRun] != label(o.Run):
 		return backends.Errorf(backends.Config, op, "there is one that is not this group's")
 	case got.DeletionTimestamp != nil:
