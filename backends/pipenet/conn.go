@@ -118,6 +118,8 @@ func (h *half) set(d *deadline, t time.Time) {
 		d.timer.Stop()
 		d.timer = nil
 	}
+	// What has passed shows at once. A timer of no time would run at once too, beside others of its bubble,
+	// which crashes Go 1.26's race detector.
 	if wait := time.Until(t); !t.IsZero() && !h.broken && wait > 0 {
 		d.timer = time.AfterFunc(wait, func() {
 			h.mu.Lock()

@@ -1,5 +1,5 @@
 # Kueue, and a queue "bench" of 2 CPUs in the namespace "default"; sourced by start.sh. Of its webhooks
-# only those of Jobs and of its own objects are called.
+# only those of Jobs, of JobSets and of its own objects are called.
 crds "$lab/kueue" sigs.k8s.io/kueue
 served() { get "$server/apis/kueue.x-k8s.io/v1beta2" | grep '"workloads"' >/dev/null && get "$server/apis/kueue.x-k8s.io/v1beta2" | grep '"localqueues"' >/dev/null; }
 await kube-apiserver served

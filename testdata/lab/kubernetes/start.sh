@@ -51,8 +51,7 @@ lo=127.0.0.1
 get() { curl -sf --noproxy '*' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" "$@"; }
 # What controllers beside those of Kubernetes take.
 apply() { # PATH: what stands on standard input, by server-side apply
-  curl -sf --noproxy '*' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" -o /dev/null \
-    -X PATCH -H 'Content-Type: application/apply-patch+yaml' --data-binary @- "$server/$1?fieldManager=lab&force=true"
+  get -o /dev/null -X PATCH -H 'Content-Type: application/apply-patch+yaml' --data-binary @- "$server/$1?fieldManager=lab&force=true"
 }
 crds() { # FOLDER MODULE: the kinds that a module of the folder's go.mod defines
   local f dir
