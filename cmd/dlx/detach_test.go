@@ -149,7 +149,7 @@ func TestADetachedRunOnACluster(t *testing.T) {
 	b.args = []string{"run", writeStudy(t, detachStudy), "--testbed", testbed, "--dir", b.dir}
 	away := append(slices.Clone(b.args), "--detach", "--namespace", b.namespace)
 	labVolume(b)
-	before := clusterObjects(t, cfg)
+	before := settledObjects(t, cfg)
 
 	out, _ := b.dlx(0, away...)
 	run := b.status().Run

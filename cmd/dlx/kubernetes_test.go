@@ -34,7 +34,6 @@ func labCluster(t *testing.T) (testbed string, cfg *rest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitSettled(t, cfg)
 	pod := os.Getenv("DLX_TEST_POD")
 	if pod == "" {
 		pod = `{"image": "busybox"}`
@@ -73,7 +72,7 @@ func staticDlx(t *testing.T) string {
 // workers find each other by name on nodes of their own, and shared trials share a node.
 func TestContainerCellsOfTheFoundingStudyOnACluster(t *testing.T) {
 	testbed, cfg := labCluster(t)
-	before := clusterObjects(t, cfg)
+	before := settledObjects(t, cfg)
 	dir := filepath.Join(t.TempDir(), "run")
 	cmd := exec.CommandContext(t.Context(), staticDlx(t), "run", founding, "--testbed", testbed, "--only", "orchestration=container-on-bm",
 		"--repeats", "1", "--progress", "plain", "--dir", dir)
@@ -144,7 +143,7 @@ func TestARunOutlastsRestartsOnACluster(t *testing.T) {
 	if lab == "" {
 		backendtest.Skip(t, "kubernetes/real", "DLX_TEST_LAB names no lab whose servers may be killed")
 	}
-	before := clusterObjects(t, cfg)
+	before := settledObjects(t, cfg)
 	dir := filepath.Join(t.TempDir(), "run")
 	study := writeStudy(t, strings.Replace(killStudyOnCluster, "sleep 1;", "sleep 4;", 1))
 	cmd := exec.CommandContext(t.Context(), staticDlx(t), "run", study, "--testbed", testbed, "--progress", "plain", "--dir", dir)
@@ -238,9 +237,8 @@ func objectsAt(t *testing.T, cfg *rest.Config, client *http.Client, path string)
 	return list.Items
 }
 
-// awaitSettled returns when no namespace of an earlier test is going any more: what a cluster holds is
-// compared before and after a run.
-func awaitSettled(t *testing.T, cfg *rest.Config) {
+// settledObjects gives what a cluster holds when no namespace of an earlier test is going any more.
+func settledObjects(t *testing.T, cfg *rest.Config) []string {
 	t.Helper()
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
@@ -252,4 +250,5 @@ func awaitSettled(t *testing.T, cfg *rest.Config) {
 			t.Fatal("a namespace of an earlier test does not go")
 		}
 	}
+	return clusterObjects(t, cfg)
 }

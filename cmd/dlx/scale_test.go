@@ -99,7 +99,7 @@ func TestScaleOnSimulatedNodes(t *testing.T) {
 	}
 	cfg.QPS = -1 // the server says when it is too much, as dlx has it
 	core, batch := restClient(t, cfg, "/api", corev1.SchemeGroupVersion), restClient(t, cfg, "/apis", batchv1.SchemeGroupVersion)
-	before := clusterObjects(t, cfg)
+	before := settledObjects(t, cfg)
 	made := collectJobs(t, batch)
 
 	dir := filepath.Join(t.TempDir(), "run")

@@ -83,7 +83,7 @@ testbed: dlx.#Testbed & {
 		t.Fatal(err)
 	}
 	study := writeStudy(t, volumeStudy)
-	before := clusterObjects(t, cfg)
+	before := settledObjects(t, cfg)
 
 	wrong := strings.Repeat("0", 2*len(sum))
 	out, _ := b.dlx(1, "run", study, "--testbed", testbed, "--dir", filepath.Join(t.TempDir(), "wrong"), "-t", "sum=sha256:"+wrong, "--progress", "none")
