@@ -9,7 +9,8 @@ KUBERNETES   := v1.37.2
 TOOLS        ?= $(shell $(GO) env GOCACHE)/dlx-tools
 LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI)
 KUBECTL      := $(TOOLS)/kubectl-$(KUBERNETES)
-FUZZTIME     ?= 5s
+# Executions, not seconds: a time that runs out fails a target now and then until Go 1.27 (go.dev/issue/75804).
+FUZZTIME     ?= 50000x
 
 .PHONY: help
 help: ## show this help
@@ -54,7 +55,7 @@ golden-fresh: ## fail if a golden is not what the code gives now
 	@git diff --exit-code || { echo "golden-fresh: the goldens above are stale: make golden"; exit 1; }
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for a short time (FUZZTIME=5s)
+fuzz: ## run every fuzz target for a short time (FUZZTIME=50000x)
 	@set -e; for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "fuzz $$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME); \
@@ -102,7 +103,7 @@ ci: ## what CI runs
 	$(MAKE) lint
 	$(MAKE) golden-fresh
 	$(MAKE) test
-	$(MAKE) fuzz FUZZTIME=3s
+	$(MAKE) fuzz FUZZTIME=20000x
 
 .PHONY: lab-kubernetes
 lab-kubernetes: ## a real Kubernetes on this computer, for dlx and its tests (Linux, root)
