@@ -237,17 +237,25 @@ func objectsAt(t *testing.T, cfg *rest.Config, client *http.Client, path string)
 	return list.Items
 }
 
-// settledObjects gives what a cluster holds when no namespace of an earlier test is going any more.
+// settledObjects gives what a cluster holds when no namespace of an earlier test is going any more, and each has
+// the account that the cluster makes in it a moment later.
 func settledObjects(t *testing.T, cfg *rest.Config) []string {
 	t.Helper()
 	client, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaving := func(o clusterObject) bool { return o.Status.Phase == "Terminating" }
-	for began := time.Now(); slices.ContainsFunc(objectsAt(t, cfg, client, "/api/v1/namespaces"), leaving); time.Sleep(200 * time.Millisecond) {
+	unsettled := func() bool {
+		accounts := objectsAt(t, cfg, client, "/api/v1/serviceaccounts")
+		return slices.ContainsFunc(objectsAt(t, cfg, client, "/api/v1/namespaces"), func(ns clusterObject) bool {
+			return ns.Status.Phase == "Terminating" || !slices.ContainsFunc(accounts, func(a clusterObject) bool {
+				return a.Metadata.Namespace == ns.Metadata.Name && a.Metadata.Name == "default"
+			})
+		})
+	}
+	for began := time.Now(); unsettled(); time.Sleep(200 * time.Millisecond) {
 		if time.Since(began) > 3*time.Minute {
-			t.Fatal("a namespace of an earlier test does not go")
+			t.Fatal("a namespace of an earlier test does not go, or one has no default account")
 		}
 	}
 	return clusterObjects(t, cfg)
