@@ -11,8 +11,9 @@ type Checker interface {
 	// Check looks at the live cloud and returns whatever does not fit, in the order of needs; none
 	// means that nothing is known that would keep the plan from running. It only reads: nothing is
 	// made, and nothing that exists is touched. The error is that the cloud could not be asked (a
-	// login that is refused, no connection), and findings made until then come with it.
-	Check(ctx context.Context, needs []Need) ([]Finding, error)
+	// login that is refused, no connection), and findings made until then come with it. What a run of
+	// the ID run has of the needs already is not wanted once more; "": none of them is there.
+	Check(ctx context.Context, run string, needs []Need) ([]Finding, error)
 }
 
 // A Need is what a fleet asks of a cloud. Fleets are up at the same time, as far as the testbed's

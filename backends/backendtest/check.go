@@ -15,7 +15,7 @@ func checkFits(t *testing.T, b *Bed) {
 	}
 	l := newBook(t, nil)
 	r := b.request(l, "f", 2)
-	found, err := c.Check(t.Context(), []backends.Need{{Fleet: "f", Machines: r.Machines}})
+	found, err := c.Check(t.Context(), "", []backends.Need{{Fleet: "f", Machines: r.Machines}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,7 @@ func runNetworks(t *testing.T, virtual bool, fresh func(*testing.T) *netBed) {
 		{"a release that died is gone on with", releaseDied},
 		{"no more floating IPs are a quota, before anything boots", floatingQuota},
 		{"no more networks are a quota, before anything boots", networkQuota},
+		{"what a run has fits into quotas that it fills", quotasFilled},
 		{"a pool that is used up is no capacity", poolDry},
 		{"an unknown pool is named", unknownPool},
 	} {
@@ -291,7 +292,7 @@ func (b *netBed) over(quota string, more, machines int, spec json.RawMessage) {
 	}
 	b.quota(quota, more)
 	check := b.Backend.Provider.(backends.Checker)
-	found, err := check.Check(b.t.Context(), []backends.Need{{Fleet: "f", Machines: b.request("f", machines, spec).Machines}})
+	found, err := check.Check(b.t.Context(), "", []backends.Need{{Fleet: "f", Machines: b.request("f", machines, spec).Machines}})
 	if err != nil || len(found) != 1 || found[0].Need != -1 || !strings.Contains(found[0].Msg, "quota") {
 		b.t.Errorf("the check: got %v, %v", found, err)
 	}
@@ -301,6 +302,33 @@ func (b *netBed) over(quota string, more, machines int, spec json.RawMessage) {
 		b.t.Errorf("got %s", got)
 	}
 	b.release("")
+}
+
+func quotasFilled(b *netBed) {
+	if b.quota == nil {
+		backendtest.Skip(b.t, "openstack/cloud", "nobody sets quotas")
+	}
+	check := func(run string) (out string) {
+		found, err := b.Backend.Provider.(backends.Checker).Check(b.t.Context(), run, []backends.Need{{Fleet: "f", Machines: b.request("f", 1, b.floats).Machines}})
+		if err != nil {
+			b.t.Error(err)
+		}
+		for _, f := range found {
+			out += f.Msg + "\n"
+		}
+		return out
+	}
+	for name, want := range map[string]string{"floatingip": "fleet f alone needs 1 floating IPs", "network": "the plan needs 1 network"} {
+		b.quota(name, 1)
+		b.provision("f", 1, b.floats)
+		if got := check(novaRun); got != "" {
+			b.t.Errorf("%s: the run itself: got %s", name, got)
+		}
+		if got := check("another"); !strings.Contains(got, want) {
+			b.t.Errorf("%s: another run: got %s", name, got)
+		}
+		b.release("f")
+	}
 }
 
 func poolDry(b *netBed) {
@@ -314,7 +342,7 @@ func poolDry(b *netBed) {
 
 func unknownPool(b *netBed) {
 	r := b.request("f", 1, with(b.t, b.Spec, "floatingPool", "nosuch"))
-	found, err := b.Backend.Provider.(backends.Checker).Check(b.t.Context(), []backends.Need{{Fleet: "f", Machines: r.Machines}})
+	found, err := b.Backend.Provider.(backends.Checker).Check(b.t.Context(), "", []backends.Need{{Fleet: "f", Machines: r.Machines}})
 	if err != nil || len(found) == 0 || found[0].Field != "floatingPool" || !strings.Contains(found[0].Msg, `the cloud has no external network "nosuch" (known: `) {
 		b.t.Errorf("the check: got %+v, %v", found, err)
 	}

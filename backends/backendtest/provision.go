@@ -242,8 +242,15 @@ func noRoom(t *testing.T, b *Bed) {
 func quotaIsQuota(t *testing.T, b *Bed) {
 	l := newBook(t, nil)
 	b.Quota(2)
-	if _, err := b.Backend.Provision(t.Context(), b.request(l, "f", 2)); err != nil {
+	r := b.request(l, "f", 2)
+	if _, err := b.Backend.Provision(t.Context(), r); err != nil {
 		t.Fatal(err)
+	}
+	if c, ok := b.Backend.Provider.(backends.Checker); ok { // what a run has is not wanted once more
+		found, err := c.Check(t.Context(), r.Owner.Run, []backends.Need{{Fleet: "f", Machines: r.Machines}})
+		if err != nil || slices.ContainsFunc(found, func(f backends.Finding) bool { return !f.Warning }) {
+			t.Errorf("the check: got %v, %v", found, err)
+		}
 	}
 	_, err := b.Backend.Provision(t.Context(), b.request(l, "g", 1))
 	classIs(t, err, backends.Quota)

@@ -25,7 +25,8 @@ type inspection struct {
 	*client
 	ns    string // the testbed's; "": each run makes its own
 	nodes []corev1.Node
-	seen  bool // nodes may be read
+	seen  bool   // nodes may be read
+	run   string // that may have some of it; "": none
 	needs []backends.Need
 	gpu   []string // by need, the resource that GPUs count as; "": they are devices
 	class []string // by need, the class of these
@@ -33,14 +34,14 @@ type inspection struct {
 }
 
 // Check implements backends.Checker.
-func (p *provider) Check(ctx context.Context, needs []backends.Need) ([]backends.Finding, error) {
+func (p *provider) Check(ctx context.Context, run string, needs []backends.Need) ([]backends.Finding, error) {
 	api, err := connect(p.kubeconfig, p.l.opt.Dial, p.l.opt.Log)
 	if err != nil {
 		return nil, backends.Errorf(backends.Config, "check the cluster", "%w", err)
 	}
 	defer api.close()
 	ctx = quiet(ctx, p.l.opt.Log)
-	c := &inspection{client: api, ns: p.namespace, needs: needs, gpu: make([]string, len(needs)), class: make([]string, len(needs))}
+	c := &inspection{client: api, ns: p.namespace, run: run, needs: needs, gpu: make([]string, len(needs)), class: make([]string, len(needs))}
 	if err := api.fail(ctx, "list nodes", c.readNodes(ctx)); err != nil {
 		return nil, err
 	}

@@ -232,12 +232,17 @@ func (c *inspection) quota(ctx context.Context) error {
 	if err != nil {
 		return c.fail(ctx, "list quotas", err)
 	}
+	own, err := c.ownPods(ctx)
+	if err != nil {
+		return err
+	}
 	for _, q := range list.Items {
 		for _, name := range slices.Sorted(maps.Keys(q.Status.Hard)) {
-			hard, used := q.Status.Hard[name], q.Status.Used[name]
+			hard, used := q.Status.Hard[name], q.Status.Used[name].DeepCopy()
 			want := backends.Peak(c.needs, func(i int) int { return c.takes(i, string(name)) })
 			need := resource.NewQuantity(int64(want), hard.Format)
 			free := hard.DeepCopy()
+			used.Sub(taken(own, string(name)))
 			free.Sub(used)
 			if want > 0 && need.Cmp(free) > 0 {
 				c.finding(-1, -1, "namespace", "the plan takes %s of %s at once, quota %q of namespace %q allows %s and %s are in use: raise it, or bound by the testbed's capacity what is up at once",
@@ -246,6 +251,39 @@ func (c *inspection) quota(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ownPods are those of the run that a quota counts.
+func (c *inspection) ownPods(ctx context.Context) ([]corev1.Pod, error) {
+	if c.run == "" {
+		return nil, nil
+	}
+	var list corev1.PodList
+	if err := c.list(ctx, pods, c.ns, metav1.ListOptions{LabelSelector: selector(backends.Owner{Run: c.run})}, &list); err != nil {
+		return nil, c.fail(ctx, "list pods", err)
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	}), nil
+}
+
+// taken is what pods take of a quota, but for devices of a class, which have claims of their own.
+func taken(ps []corev1.Pod, name string) (sum resource.Quantity) {
+	if name == "pods" || name == "count/pods" {
+		return *resource.NewQuantity(int64(len(ps)), resource.DecimalSI)
+	}
+	of, limits := strings.CutPrefix(name, "limits.")
+	of = strings.TrimPrefix(of, "requests.")
+	for _, p := range ps {
+		for _, c := range p.Spec.Containers {
+			from := c.Resources.Requests
+			if limits {
+				from = c.Resources.Limits
+			}
+			sum.Add(from[corev1.ResourceName(of)])
+		}
+	}
+	return sum
 }
 
 // takes is what a need takes of a quota. Machines have a pod each beside those of their processes.

@@ -44,6 +44,7 @@ func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		ns    string
+		run   string // that may have some of it
 		nodes string // the answer; empty: those of the sandbox
 		cloud func(*sandbox.Faults)
 		needs []backends.Need
@@ -122,6 +123,15 @@ func TestCheck(t *testing.T) {
 			`-1 -1 namespace: the plan takes 2Gi of limits.memory at once, quota "few" of namespace "default" allows 1Gi and 0 are in use: raise it, or bound by the testbed's capacity what is up at once`,
 			`-1 -1 namespace: the plan takes 4 of pods at once, quota "few" of namespace "default" allows 4 and 1 are in use: raise it, or bound by the testbed's capacity what is up at once`,
 			`-1 -1 namespace: the plan takes 2 of requests.nvidia.com/gpu at once, quota "few" of namespace "default" allows 1 and 0 are in use: raise it, or bound by the testbed's capacity what is up at once`}},
+		{name: "a quota that the run fills in part", ns: "default", run: "r1", cloud: func(f *sandbox.Faults) {
+			f.Fail("GET /api/v1/namespaces/default/resourcequotas", http.StatusOK, `{"kind": "ResourceQuotaList", "apiVersion": "v1", "items": [{"metadata": {"name": "few"},
+				"status": {"hard": {"pods": "4", "requests.nvidia.com/gpu": "2", "requests.cpu": "2", "limits.memory": "3Gi"}, "used": {"pods": "4", "requests.nvidia.com/gpu": "1", "requests.cpu": "2", "limits.memory": "2Gi"}}}]}`, 9)
+			const process = `"spec": {"containers": [{"resources": {"requests": {"cpu": "1", "nvidia.com/gpu": "1"}, "limits": {"memory": "1Gi"}}}]}`
+			f.Fail("GET /api/v1/namespaces/default/pods", http.StatusOK, `{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "holder"}},
+				{"metadata": {"name": "process"}, `+process+`, "status": {"phase": "Running"}}, {"metadata": {"name": "done"}, `+process+`, "status": {"phase": "Succeeded"}}]}`, 9)
+		}, nodes: two, needs: []backends.Need{places(2, plain, backends.Load{Processes: 1, CPUs: 1, GPUs: 1, MemoryMiB: 1024})}, want: []string{
+			`-1 -1 namespace: the plan takes 4 of pods at once, quota "few" of namespace "default" allows 4 and 2 are in use: raise it, or bound by the testbed's capacity what is up at once`,
+			`-1 -1 namespace: the plan takes 2 of requests.cpu at once, quota "few" of namespace "default" allows 2 and 1 are in use: raise it, or bound by the testbed's capacity what is up at once`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			faults := &sandbox.Faults{}
@@ -132,7 +142,7 @@ func TestCheck(t *testing.T) {
 			if c.cloud != nil {
 				c.cloud(faults)
 			}
-			found, err := check.Check(t.Context(), c.needs)
+			found, err := check.Check(t.Context(), c.run, c.needs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +184,7 @@ func TestCheckOfNoCluster(t *testing.T) {
 	faults := &sandbox.Faults{}
 	check := checker(t, "", faults)
 	faults.Fail("GET /api/v1/nodes", http.StatusServiceUnavailable, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503, "message": "starting"}`, 99)
-	if _, err := check.Check(t.Context(), []backends.Need{places(1, plain, backends.Load{})}); backends.ClassOf(err) != backends.Transport {
+	if _, err := check.Check(t.Context(), "", []backends.Need{places(1, plain, backends.Load{})}); backends.ClassOf(err) != backends.Transport {
 		t.Errorf("got %v (%s); want class transport", err, backends.ClassOf(err))
 	}
 }

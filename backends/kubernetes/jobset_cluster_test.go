@@ -127,7 +127,7 @@ func TestEachVerbOfJobSetsIsNeeded(t *testing.T) {
 		}
 		demanded := strings.Replace(b.spec, "{", `{"jobSet": true, `, 1)
 		r := backends.FleetRequest{Owner: backends.Owner{Run: b.run, Fleet: "g"}, Ledger: &b.book, Machines: []backends.MachineRequest{{Name: "m0", Spec: json.RawMessage(demanded)}}}
-		found, err := b.Provider.(backends.Checker).Check(t.Context(), []backends.Need{{Machines: r.Machines}})
+		found, err := b.Provider.(backends.Checker).Check(t.Context(), "", []backends.Need{{Machines: r.Machines}})
 		if err != nil {
 			t.Fatal(err)
 		}

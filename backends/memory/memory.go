@@ -248,8 +248,12 @@ func (p provider) Leftovers(context.Context) ([]backends.Leftover, error) {
 	return leftovers.Complete(out), nil
 }
 
+var _ backends.Checker = provider{}
+
 // Check implements backends.Checker: what is scripted to go wrong is not known before.
-func (provider) Check(context.Context, []backends.Need) ([]backends.Finding, error) { return nil, nil }
+func (provider) Check(context.Context, string, []backends.Need) ([]backends.Finding, error) {
+	return nil, nil
+}
 
 // sleep waits and reports whether it did so to the end.
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -156,5 +156,9 @@ func (c *cloud) Owned(_ context.Context, o backends.Owner) ([]backends.Object, e
 // Leftovers implements backends.Collector: what a rehearsal made ended with its process.
 func (c *cloud) Leftovers(context.Context) ([]backends.Leftover, error) { return nil, nil }
 
+var _ backends.Checker = (*cloud)(nil)
+
 // Check implements backends.Checker: the model has whatever is asked for.
-func (c *cloud) Check(context.Context, []backends.Need) ([]backends.Finding, error) { return nil, nil }
+func (c *cloud) Check(context.Context, string, []backends.Need) ([]backends.Finding, error) {
+	return nil, nil
+}

@@ -33,7 +33,10 @@ type inspection struct {
 	listedTemplates []clustertemplates.ClusterTemplate
 	looked          map[string]bool // kinds that were listed
 
-	demand []demand // by need
+	demand []demand          // by need
+	held   []demand          // by need, what of it the run has
+	there  map[string]string // what the run has: IDs by kind and name
+	run    string
 }
 
 // demand is what a need takes of the quotas.
@@ -47,8 +50,11 @@ type demand struct {
 }
 
 // Check implements backends.Checker.
-func (o *provider) Check(ctx context.Context, needs []backends.Need) ([]backends.Finding, error) {
-	c := &inspection{provider: o, needs: needs, demand: make([]demand, len(needs)), specs: map[string]map[string]string{}, looked: map[string]bool{}}
+func (o *provider) Check(ctx context.Context, run string, needs []backends.Need) ([]backends.Finding, error) {
+	c := &inspection{
+		provider: o, run: run, needs: needs, demand: make([]demand, len(needs)), held: make([]demand, len(needs)),
+		specs: map[string]map[string]string{}, looked: map[string]bool{}, there: map[string]string{},
+	}
 	err := c.look(ctx)
 	slices.SortStableFunc(c.found, func(a, b backends.Finding) int { // what all share comes last
 		return cmp.Compare(uint(a.Need), uint(b.Need))
@@ -57,6 +63,9 @@ func (o *provider) Check(ctx context.Context, needs []backends.Need) ([]backends
 }
 
 func (c *inspection) look(ctx context.Context) error {
+	if err := c.readHeld(ctx); err != nil {
+		return err
+	}
 	for i := range c.needs {
 		if err := c.need(ctx, i); err != nil {
 			return err
@@ -124,16 +133,59 @@ func (c *inspection) need(ctx context.Context, i int) error {
 			}
 		}
 		if a.spec.Service == "nova" {
-			c.demand[i].instances++
-			c.addFlavor(i, a.spec.Flavor, 1)
 			c.demand[i].own = c.demand[i].own || a.spec.Network == "" && c.p.RunNetwork != nil
+			name := machineName(c.owner(i), r.Name)
+			c.count(i, c.has("server", name), func(d *demand) {
+				d.instances++
+				c.addFlavor(d, a.spec.Flavor, 1)
+			})
 			if a.spec.FloatingPool != "" {
-				c.demand[i].floating++
+				c.count(i, c.has(floatingIP.kind, name), func(d *demand) { d.floating++ })
 			}
 		}
 	}
 	c.standing(i, services)
 	return nil
+}
+
+// owner is who has the machines of a need, if there are some.
+func (c *inspection) owner(need int) backends.Owner {
+	return backends.Owner{Run: c.run, Fleet: c.needs[need].Fleet}
+}
+
+// readHeld lists what the run has already.
+func (c *inspection) readHeld(ctx context.Context) error {
+	if c.run == "" {
+		return nil
+	}
+	all, err := c.Owned(ctx, backends.Owner{Run: c.run})
+	for _, o := range all {
+		c.there[o.Kind+" "+o.Name] = o.ID
+	}
+	return err
+}
+
+func (c *inspection) has(kind, name string) bool {
+	_, ok := c.there[kind+" "+name]
+	return ok
+}
+
+// hasAny reports whether the run has something of a kind that it needs one of.
+func (c *inspection) hasAny(kind string) bool {
+	for what := range c.there {
+		if k, _, _ := strings.Cut(what, " "); k == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// count adds to what a need takes, and to what the run has of it if it has this.
+func (c *inspection) count(need int, held bool, add func(*demand)) {
+	add(&c.demand[need])
+	if held {
+		add(&c.held[need])
+	}
 }
 
 func same(ms []backends.MachineRequest) bool {
@@ -181,7 +233,7 @@ func (c *inspection) standing(i int, services map[string]int) {
 	nova, metal, coe := services["nova"], services["ironic"], services["magnum"]
 	d.keypair, d.logins = nova+coe > 0, nova+metal > 0
 	if coe > 0 {
-		d.clusters = 1
+		c.count(i, c.has("cluster", clusterName(c.owner(i))), func(d *demand) { d.clusters++ })
 		if coe != len(n.Machines) || !same(n.Machines) {
 			c.finding(whole, "service", "the nodes of a cluster are equal, and all machines of a fleet are nodes or none is: %d of the %d machines of %s are", coe, len(n.Machines), n.Fleet)
 		}
@@ -195,7 +247,8 @@ func (c *inspection) standing(i int, services map[string]int) {
 		}
 	}
 	if policies[n.Hosts] != "" && nova > 1 {
-		d.group, d.members = 1, nova
+		d.members = nova
+		c.count(i, c.has("servergroup", groupName(c.owner(i))), func(d *demand) { d.group++ })
 	}
 }
 

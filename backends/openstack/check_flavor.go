@@ -199,10 +199,10 @@ func shown(specs map[string]string) string {
 	return " (it has " + strings.Join(out, ", ") + ")"
 }
 
-// addFlavor counts servers of a flavor into what a need takes.
-func (c *inspection) addFlavor(need int, name string, count int) {
+// addFlavor counts servers of a flavor into what is taken.
+func (c *inspection) addFlavor(d *demand, name string, count int) {
 	if f := c.flavorNamed(name); f != nil {
-		c.demand[need].cores += count * f.VCPUs
-		c.demand[need].ram += count * f.RAM
+		d.cores += count * f.VCPUs
+		d.ram += count * f.RAM
 	}
 }

@@ -55,7 +55,7 @@ func (c *inspection) networkQuotas(ctx context.Context) error {
 		own = append(own, "router")
 	}
 	for _, name := range own { // one a run
-		if is, ok := out.Quota[name]; ok && is.Limit >= 0 && is.Used+1 > is.Limit {
+		if is, ok := out.Quota[name]; ok && is.Limit >= 0 && is.Used+1 > is.Limit && !c.hasAny(strings.ReplaceAll(name, "_", "")) {
 			c.together("the plan needs 1 %s, the project's quota is %d and %d are in use: raise the quota, or remove what nobody needs",
 				strings.ReplaceAll(name, "_", " "), is.Limit, is.Used)
 		}
@@ -112,7 +112,7 @@ func (c *inspection) keypairQuota(ctx context.Context, all map[string]int) error
 	if err != nil {
 		return err
 	}
-	if len(there)+1 > limit {
+	if len(there)+1 > limit && !c.hasAny("keypair") {
 		c.together("the plan needs 1 keypair, the user's quota is %d and %d are in use: remove one that nobody needs", limit, len(there))
 	}
 	return nil
@@ -122,9 +122,13 @@ func (c *inspection) peak(of func(*demand) int) int {
 	return backends.Peak(c.needs, func(i int) int { return of(&c.demand[i]) })
 }
 
-// compare notes where what is up at once is more than what is free.
+// compare notes where what is up at once is more than what is free. What the run has is free for it.
 func (c *inspection) compare(what string, limit, used int, of func(*demand) int) {
 	need := c.peak(of)
+	for i := range c.held {
+		used -= of(&c.held[i])
+	}
+	used = max(0, used)
 	if limit < 0 || need == 0 || used+need <= limit {
 		return
 	}

@@ -39,10 +39,17 @@ func (c *inspection) cluster(ctx context.Context, a *ask) error {
 			return err
 		}
 	}
-	d, nodes, masters := &c.demand[a.need], len(c.needs[a.need].Machines), max(1, a.spec.Masters)
-	d.instances += nodes + masters
+	nodes, masters := len(c.needs[a.need].Machines), max(1, a.spec.Masters)
+	c.count(a.need, c.has("cluster", clusterName(c.owner(a.need))), func(d *demand) {
+		d.instances += nodes + masters
+		if node != nil {
+			c.addFlavor(d, node.ID, nodes)
+		}
+		if master != nil {
+			c.addFlavor(d, master.ID, masters)
+		}
+	})
 	if node != nil {
-		c.addFlavor(a.need, node.ID, nodes)
 		if a.load.CPUs > node.VCPUs {
 			c.finding(a, fieldOr(a.spec.Flavor, "flavor"), "the processes of a trial take %s of a node, and flavor %q has %d", words.Count(a.load.CPUs, "CPU"), node.Name, node.VCPUs)
 		}
@@ -51,9 +58,6 @@ func (c *inspection) cluster(ctx context.Context, a *ask) error {
 		} else if known {
 			c.gpus(a, fieldOr(a.spec.Flavor, "flavor"), node, specs)
 		}
-	}
-	if master != nil {
-		c.addFlavor(a.need, master.ID, masters)
 	}
 	return nil
 }
@@ -116,13 +120,16 @@ func (c *inspection) templateThere(ctx context.Context, a *ask) (*clustertemplat
 
 // stock compares the nodes of Ironic that are wanted at once with those that stand ready.
 func (c *inspection) stock(ctx context.Context) error {
-	wanted := make([]map[string]int, len(c.needs))
+	wanted, held := make([]map[string]int, len(c.needs)), map[string]bool{} // the latter are allocations
 	first := map[string]*ask{}
 	for i, n := range c.needs {
 		wanted[i] = map[string]int{}
 		for _, m := range n.Machines {
 			if s, err := parseSpec(m.Spec); err == nil && s.Service == "ironic" && c.cloud.metal != nil {
 				wanted[i][s.ResourceClass]++
+				if id := c.there["allocation "+machineName(c.owner(i), m.Name)]; id != "" {
+					held[id] = true
+				}
 				if first[s.ResourceClass] == nil {
 					first[s.ResourceClass] = &ask{need: i, machine: -1}
 				}
@@ -137,12 +144,12 @@ func (c *inspection) stock(ctx context.Context) error {
 		return err
 	}
 	for _, class := range slices.Sorted(maps.Keys(first)) {
-		c.ofClass(first[class], class, nodes, backends.Peak(c.needs, func(i int) int { return wanted[i][class] }))
+		c.ofClass(first[class], class, nodes, backends.Peak(c.needs, func(i int) int { return wanted[i][class] }), held)
 	}
 	return nil
 }
 
-func (c *inspection) ofClass(a *ask, class string, nodes []stockNode, want int) {
+func (c *inspection) ofClass(a *ask, class string, nodes []stockNode, want int, held map[string]bool) {
 	states, ready, all := map[string]int{}, 0, 0
 	var classes []string
 	for _, n := range nodes {
@@ -154,7 +161,7 @@ func (c *inspection) ofClass(a *ask, class string, nodes []stockNode, want int) 
 		switch {
 		case n.Maintenance:
 			states["in maintenance"]++
-		case n.State == "available" && n.Instance == "":
+		case n.State == "available" && n.Instance == "", held[n.Instance]:
 			ready++
 		default:
 			states[n.State]++

@@ -68,6 +68,7 @@ func TestCheck(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
+		run   string // that may have some of it
 		needs []backends.Need
 		quota sandbox.Quota
 		cloud func(*sandbox.Faults)
@@ -149,6 +150,13 @@ func TestCheck(t *testing.T) {
 			{"uuid": "1", "provision_state": "active", "instance_uuid": "x", "resource_class": "baremetal"}, {"uuid": "2", "provision_state": "available", "resource_class": "baremetal"},
 			{"uuid": "3", "provision_state": "available", "resource_class": "baremetal", "maintenance": true}]}`), want: []string{
 			`0 -1 resourceClass: 2 nodes of resource class "baremetal" are needed at once, and 1 of 3 are available (1 active, 1 in maintenance): wait for them, or bound by the testbed's capacity what is up at once`}},
+		{name: "nodes that the run has", run: "r1", needs: []backends.Need{need(2, node)}, cloud: func(f *sandbox.Faults) {
+			answer("GET /nodes", `{"nodes": [{"uuid": "1", "provision_state": "active", "instance_uuid": "a", "resource_class": "baremetal"},
+				{"uuid": "2", "provision_state": "active", "instance_uuid": "x", "resource_class": "baremetal"}]}`)(f)
+			answer("GET /allocations", `{"allocations": [{"uuid": "a", "name": "dlx-r1-f-m0", "extra": {"dlx-run": "r1", "dlx-fleet": "f"}},
+				{"uuid": "x", "name": "dlx-r2-f-m0", "extra": {"dlx-run": "r2", "dlx-fleet": "f"}}]}`)(f)
+		}, want: []string{
+			`0 -1 resourceClass: 2 nodes of resource class "baremetal" are needed at once, and 1 of 2 are available (1 active): wait for them, or bound by the testbed's capacity what is up at once`}},
 		{name: "nodes on one host", needs: []backends.Need{with(need(2, node), func(n *backends.Need) { n.Hosts = backends.SameHost })}, want: []string{
 			`0 -1 service: 2 machines of f are to stand on one host, and a machine of ironic is a host of its own`}},
 
@@ -168,7 +176,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, _ := cloudWith(t, c.quota, c.cloud)
-			found, err := b.Provider.(backends.Checker).Check(t.Context(), c.needs)
+			found, err := b.Provider.(backends.Checker).Check(t.Context(), c.run, c.needs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -224,18 +232,18 @@ func TestCheckOnlyReads(t *testing.T) {
 	}
 	needs := []backends.Need{need(1, server, "sandbox.small", "x"), need(2, node), need(2, coe)}
 	check := b.Provider.(backends.Checker).Check
-	if found, err := check(t.Context(), needs); err != nil || len(found) != 1 {
+	if found, err := check(t.Context(), "", needs); err != nil || len(found) != 1 {
 		t.Errorf("got %v, %v; want one finding", found, err)
 	}
 	faults.Fail("GET /nodes", http.StatusServiceUnavailable, `{"error_message": "busy"}`, 1)
-	found, err := check(t.Context(), needs)
+	found, err := check(t.Context(), "", needs)
 	if backends.ClassOf(err) != backends.Transport || len(found) != 1 {
 		t.Errorf("got %v, %v; want one finding and an error of class transport", found, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	<-ctx.Done()
-	if _, err := check(ctx, needs); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := check(ctx, "", needs); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v; want the context's cause", err)
 	}
 }

@@ -110,7 +110,7 @@ func TestCheckLogsIntoTheJumpHost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, err := b.Provider.(backends.Checker).Check(t.Context(), c.needs)
+			found, err := b.Provider.(backends.Checker).Check(t.Context(), "", c.needs)
 			switch {
 			case err != nil:
 				t.Error(err)

@@ -149,7 +149,7 @@ func TestCheckOfNetworks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, err := b.Provider.(backends.Checker).Check(t.Context(), c.needs)
+			found, err := b.Provider.(backends.Checker).Check(t.Context(), "", c.needs)
 			if err != nil {
 				t.Fatal(err)
 			}

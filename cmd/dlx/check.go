@@ -29,24 +29,25 @@ type checked struct {
 }
 
 // checkLive is check, until a signal comes.
-func (s *selection) checkLive(ctx context.Context, p *plan.Plan, study string) (*checked, error) {
+func (s *selection) checkLive(ctx context.Context, p *plan.Plan, study, run string) (*checked, error) {
 	ctx, end := interruptible(ctx)
-	c, err := s.check(ctx, p, study)
+	c, err := s.check(ctx, p, study, run)
 	if code := end(); code != 0 {
 		return nil, &exitError{code, errors.New("interrupted")}
 	}
 	return c, err
 }
 
-// check compares what a plan needs with what its clouds have. Nothing is made.
-func (s *selection) check(ctx context.Context, p *plan.Plan, study string) (*checked, error) {
+// check compares what a plan needs with what its clouds have, and the run of that ID, if there is one, in
+// them. Nothing is made.
+func (s *selection) check(ctx context.Context, p *plan.Plan, study, run string) (*checked, error) {
 	out := &checked{}
 	for _, c := range p.Clouds {
 		out.clouds = append(out.clouds, c.Name)
 		l := &locator{p: p, tb: s.loaded, cloud: c.Name}
 		var needs []backends.Need
 		needs, l.fleets = needsOf(p, c.Name)
-		found, err := lookAt(ctx, c, needs)
+		found, err := lookAt(ctx, c, run, needs)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -72,6 +73,20 @@ func (s *selection) check(ctx context.Context, p *plan.Plan, study string) (*che
 	return out, nil
 }
 
+// unreleased is the ID of the run in a folder if it may have machines; "" if not.
+func unreleased(dir string) (string, error) {
+	if away, err := readDetached(dir); err != nil {
+		return "", err
+	} else if away != nil {
+		return away.Run, nil
+	}
+	h, _, err := readFolder(dir)
+	if err != nil || h == nil || len(h.Owned()) == 0 {
+		return "", err
+	}
+	return h.Run, nil
+}
+
 // placed puts the testbed's folder in front of places, but where the testbed is built in.
 func placed(l diag.List, dir string) diag.List {
 	in := l.In(dir)
@@ -85,7 +100,7 @@ func placed(l diag.List, dir string) diag.List {
 
 // lookAt opens a cloud and compares. Its notes are kept nowhere, and nothing is derived from its
 // secret, for nothing is made.
-func lookAt(ctx context.Context, c plan.Cloud, needs []backends.Need) (found []backends.Finding, err error) {
+func lookAt(ctx context.Context, c plan.Cloud, run string, needs []backends.Need) (found []backends.Finding, err error) {
 	state, err := os.MkdirTemp("", "dlx-check-")
 	if err != nil {
 		return nil, err
@@ -104,7 +119,7 @@ func lookAt(ctx context.Context, c plan.Cloud, needs []backends.Need) (found []b
 	if !ok {
 		return nil, fmt.Errorf("backend %s cannot be checked", c.Backend)
 	}
-	return checker.Check(limited, needs)
+	return checker.Check(limited, run, needs)
 }
 
 // needsOf are the fleets of a plan in a cloud as a backend sees them, and their indexes in the plan.

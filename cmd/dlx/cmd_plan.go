@@ -26,7 +26,8 @@ whether it would run, resume, be reused, or run again and what changed. No cloud
 
 With --check the clouds of the testbed are asked as well: whether they have the flavors,
 images, networks, templates, nodes and rights that the plan needs, and whether what is up at
-once fits into quotas and limits. Nothing is made. What does not fit is shown with its line in
+once fits into quotas and limits; what a run that was cut off, or is detached, has there
+already is not counted twice. Nothing is made. What does not fit is shown with its line in
 the testbed.
 
 Exit codes: 0 ok (warnings included), 2 command, study or testbed wrong, 3 with --check:
@@ -72,7 +73,11 @@ something does not fit, or a cloud cannot be asked.`,
 			}
 			var c *checked
 			if check {
-				if c, err = s.checkLive(cmd.Context(), p, studyArg(args)); err != nil {
+				run, err := unreleased(dir)
+				if err != nil {
+					return usage(err)
+				}
+				if c, err = s.checkLive(cmd.Context(), p, studyArg(args), run); err != nil {
 					return err
 				}
 			}
