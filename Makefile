@@ -119,7 +119,8 @@ test-kubernetes: ## the tests that take a real Kubernetes: build, start, test, s
 	testdata/lab/kubernetes/test.sh
 
 .PHONY: lab-full
-lab-full: ## the long tests, some hours: 2,000 trials on 100 simulated nodes, and all tiers of OpenStack with 25 kills
+lab-full: ## the long tests, some hours: 25 kills each on Kubernetes and OpenStack, 2,000 trials on 100 simulated nodes, all tiers
+	DLX_TEST_KILLS=25 $(MAKE) test-kubernetes
 	$(LAB)/kubernetes/full.sh
 	LAB_TIERS="vm ironic magnum guests" $(MAKE) lab-openstack
 	LAB_FULL=1 $(MAKE) test-openstack; result=$$?; $(MAKE) lab-down; exit $$result

@@ -10,7 +10,7 @@ export DLX_TEST_REQUIRE=kubernetes/real,kubernetes/simulated
 cd "$lab/../../.."
 # Two packages at once: their tests wait for pods most of the time.
 go test -count=1 -timeout 20m -p 2 -run '^(TestKubernetesReal|TestKubernetesSimulated|TestCluster|TestRole|TestALostNode|TestEachVerb.*)$' ./backends/backendtest ./backends/kubernetes
-go test -count=1 -timeout 20m -run 'OnACluster' ./cmd/dlx
+go test -count=1 -timeout 40m -run 'OnACluster' ./cmd/dlx   # DLX_TEST_KILLS=25: more kills
 # And what JobSet makes of a trial, on the same cluster.
 export LAB_JOBSET=1
 "$lab/start.sh"
