@@ -1,9 +1,8 @@
 package export
 
 import (
-	"strings"
-
 	"fmt"
+	"strings"
 
 	"github.com/xuri/excelize/v2"
 
@@ -66,7 +65,7 @@ func (b *workbook) addShort(s *sheet, fs *figureSheet) {
 		s.add(line...)
 	}
 	if n := len(t.Notes) + len(t.Warnings); n > 0 {
-		s.add(fmt.Sprintf("%d notes and warnings on the figure's sheet", n))
+		s.add(fmt.Sprintf("notes and warnings on the figure's sheet: %d", n))
 	}
 }
 
