@@ -86,7 +86,8 @@ func runNetworks(t *testing.T, virtual bool, fresh func(*testing.T) *netBed) {
 		{"a release that died is gone on with", releaseDied},
 		{"no more floating IPs are a quota, before anything boots", floatingQuota},
 		{"no more networks are a quota, before anything boots", networkQuota},
-		{"what a run has fits into quotas that it fills", quotasFilled},
+		{"the floating IPs that a run has fit into a quota that they fill", floatingHeld},
+		{"the network that a run has fits into a quota that it fills", networkHeld},
 		{"a pool that is used up is no capacity", poolDry},
 		{"an unknown pool is named", unknownPool},
 	} {
@@ -304,7 +305,12 @@ func (b *netBed) over(quota string, more, machines int, spec json.RawMessage) {
 	b.release("")
 }
 
-func quotasFilled(b *netBed) {
+func floatingHeld(b *netBed) { b.held("floatingip", "fleet f alone needs 1 floating IPs") }
+
+func networkHeld(b *netBed) { b.held("network", "the plan needs 1 network") }
+
+// held fills a quota, which leaves nothing for another run.
+func (b *netBed) held(quota, lacks string) {
 	if b.quota == nil {
 		backendtest.Skip(b.t, "openstack/cloud", "nobody sets quotas")
 	}
@@ -318,17 +324,15 @@ func quotasFilled(b *netBed) {
 		}
 		return out
 	}
-	for name, want := range map[string]string{"floatingip": "fleet f alone needs 1 floating IPs", "network": "the plan needs 1 network"} {
-		b.quota(name, 1)
-		b.provision("f", 1, b.floats)
-		if got := check(novaRun); got != "" {
-			b.t.Errorf("%s: the run itself: got %s", name, got)
-		}
-		if got := check("another"); !strings.Contains(got, want) {
-			b.t.Errorf("%s: another run: got %s", name, got)
-		}
-		b.release("f")
+	b.quota(quota, 1)
+	b.provision("f", 1, b.floats)
+	if got := check(novaRun); got != "" {
+		b.t.Errorf("the run itself: got %s", got)
 	}
+	if got := check("another"); !strings.Contains(got, lacks) {
+		b.t.Errorf("another run: got %s", got)
+	}
+	b.release("f")
 }
 
 func poolDry(b *netBed) {
