@@ -259,7 +259,11 @@ func (c *inspection) ownPods(ctx context.Context) ([]corev1.Pod, error) {
 		return nil, nil
 	}
 	var list corev1.PodList
-	if err := c.list(ctx, pods, c.ns, metav1.ListOptions{LabelSelector: selector(backends.Owner{Run: c.run})}, &list); err != nil {
+	err := c.list(ctx, pods, c.ns, metav1.ListOptions{LabelSelector: selector(backends.Owner{Run: c.run})}, &list)
+	if forbidden(err) { // which the rights tell
+		return nil, nil
+	}
+	if err != nil {
 		return nil, c.fail(ctx, "list pods", err)
 	}
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {

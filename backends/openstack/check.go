@@ -35,7 +35,7 @@ type inspection struct {
 
 	demand []demand          // by need
 	held   []demand          // by need, what of it the run has
-	there  map[string]string // what the run has: IDs by kind and name
+	there  []backends.Object // what the run has
 	run    string
 }
 
@@ -53,7 +53,7 @@ type demand struct {
 func (o *provider) Check(ctx context.Context, run string, needs []backends.Need) ([]backends.Finding, error) {
 	c := &inspection{
 		provider: o, run: run, needs: needs, demand: make([]demand, len(needs)), held: make([]demand, len(needs)),
-		specs: map[string]map[string]string{}, looked: map[string]bool{}, there: map[string]string{},
+		specs: map[string]map[string]string{}, looked: map[string]bool{},
 	}
 	err := c.look(ctx)
 	slices.SortStableFunc(c.found, func(a, b backends.Finding) int { // what all share comes last
@@ -154,30 +154,16 @@ func (c *inspection) owner(need int) backends.Owner {
 }
 
 // readHeld lists what the run has already.
-func (c *inspection) readHeld(ctx context.Context) error {
-	if c.run == "" {
-		return nil
-	}
-	all, err := c.Owned(ctx, backends.Owner{Run: c.run})
-	for _, o := range all {
-		c.there[o.Kind+" "+o.Name] = o.ID
+func (c *inspection) readHeld(ctx context.Context) (err error) {
+	if c.run != "" {
+		c.there, err = c.Owned(ctx, backends.Owner{Run: c.run})
 	}
 	return err
 }
 
+// has reports whether the run has something of a name, or, if that is empty, anything of a kind.
 func (c *inspection) has(kind, name string) bool {
-	_, ok := c.there[kind+" "+name]
-	return ok
-}
-
-// hasAny reports whether the run has something of a kind that it needs one of.
-func (c *inspection) hasAny(kind string) bool {
-	for what := range c.there {
-		if k, _, _ := strings.Cut(what, " "); k == kind {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.there, func(o backends.Object) bool { return o.Kind == kind && (name == "" || o.Name == name) })
 }
 
 // count adds to what a need takes, and to what the run has of it if it has this.

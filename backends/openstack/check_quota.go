@@ -55,7 +55,7 @@ func (c *inspection) networkQuotas(ctx context.Context) error {
 		own = append(own, "router")
 	}
 	for _, name := range own { // one a run
-		if is, ok := out.Quota[name]; ok && is.Limit >= 0 && is.Used+1 > is.Limit && !c.hasAny(strings.ReplaceAll(name, "_", "")) {
+		if is, ok := out.Quota[name]; ok && is.Limit >= 0 && is.Used+1 > is.Limit && !c.has(strings.ReplaceAll(name, "_", ""), "") {
 			c.together("the plan needs 1 %s, the project's quota is %d and %d are in use: raise the quota, or remove what nobody needs",
 				strings.ReplaceAll(name, "_", " "), is.Limit, is.Used)
 		}
@@ -112,7 +112,7 @@ func (c *inspection) keypairQuota(ctx context.Context, all map[string]int) error
 	if err != nil {
 		return err
 	}
-	if len(there)+1 > limit && !c.hasAny("keypair") {
+	if len(there)+1 > limit && !c.has("keypair", "") {
 		c.together("the plan needs 1 keypair, the user's quota is %d and %d are in use: remove one that nobody needs", limit, len(there))
 	}
 	return nil

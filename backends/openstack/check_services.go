@@ -127,8 +127,10 @@ func (c *inspection) stock(ctx context.Context) error {
 		for _, m := range n.Machines {
 			if s, err := parseSpec(m.Spec); err == nil && s.Service == "ironic" && c.cloud.metal != nil {
 				wanted[i][s.ResourceClass]++
-				if id := c.there["allocation "+machineName(c.owner(i), m.Name)]; id != "" {
-					held[id] = true
+				for _, o := range c.there {
+					if o.Kind == "allocation" && o.Name == machineName(c.owner(i), m.Name) {
+						held[o.ID] = true
+					}
 				}
 				if first[s.ResourceClass] == nil {
 					first[s.ResourceClass] = &ask{need: i, machine: -1}
