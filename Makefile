@@ -59,7 +59,7 @@ fuzz: ## run every fuzz target for a short time (FUZZTIME=50000x)
 	@set -e; built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
 	for d in $$(grep -rl --include='*_test.go' --exclude-dir=testdata '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
 	  $(GO) test -c -fuzz . -o "$$built/fuzz" $$d; \
-	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$d/*_test.go | cut -c6-); do \
 	    echo "fuzz $$d $$f"; (cd $$d && "$$built/fuzz" -test.run '^$$' -test.fuzz "^$$f$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$($(GO) env GOCACHE)/fuzz/dlx/$$d"); \
 	  done; \
 	done
