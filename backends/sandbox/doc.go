@@ -15,7 +15,7 @@
 // nothing else: systemd-run --user --scope -p Delegate=yes dlx run. It never takes root.
 //
 // Magnum makes clusters out of servers, and each has a Kubernetes API server of its own: core, batch
-// and RBAC objects with watches, garbage collection, quotas, the Job controller, a scheduler, and
+// and RBAC objects with watches, garbage collection, quotas, limit ranges, levels of Pod Security, the Job controller, a scheduler, and
 // kubelets whose containers are local processes on this computer's own file system, which they
 // see read-only. Where the kernel gives namespaces they get process, mount, host name and IPC
 // namespaces of their own (the network is everybody's: a pod has an address, not a port space);

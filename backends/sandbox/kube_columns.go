@@ -82,6 +82,8 @@ func (kd *kind) columns() []column {
 		}
 	case quotas:
 		return []column{name, {name: "Request", cell: of(quotaTexts)}, old}
+	case limitRanges:
+		return []column{name, {name: "Created At", cell: func(o object) any { return o.GetCreationTimestamp().UTC().Format(time.RFC3339) }}}
 	case claims:
 		return []column{
 			name, {name: "Status", cell: of(func(c *corev1.PersistentVolumeClaim) any { return string(c.Status.Phase) })},

@@ -41,6 +41,8 @@ func (k *kube) prepare(o object) {
 		jobDefaults(o)
 	case *corev1.Service:
 		serviceDefaults(o)
+	case *corev1.LimitRange:
+		limitRangeDefaults(o)
 	case *corev1.PersistentVolumeClaim:
 		if o.Status.Phase == "" {
 			o.Status.Phase = corev1.ClaimPending

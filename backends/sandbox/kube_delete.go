@@ -11,6 +11,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -78,6 +79,38 @@ func (c *call) delete() *apierrors.StatusError {
 	}
 	c.sendRaw(http.StatusOK, c.kind, raw)
 	return nil
+}
+
+// evict deletes a pod as a node that is drained does, and says so in its conditions. There are no budgets of
+// disruptions that would be asked.
+func (c *call) evict() {
+	if err := c.read(); err != nil {
+		c.fail(err)
+		return
+	}
+	var e policyv1.Eviction
+	if err := json.Unmarshal(c.body, &e); err != nil {
+		c.fail(apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	opts := e.DeleteOptions
+	if opts == nil {
+		opts = &metav1.DeleteOptions{}
+	}
+	c.k.mu.Lock()
+	defer c.k.mu.Unlock()
+	p, ok := c.k.st.get(c.kind, c.namespace, c.name).(*corev1.Pod)
+	if !ok {
+		c.fail(apierrors.NewNotFound(c.kind.gr(), c.name))
+		return
+	}
+	if len(opts.DryRun) == 0 {
+		c.k.delete(pods, edit(c.k.st, pods, p, func(p *corev1.Pod) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
+				Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting", LastTransitionTime: metav1.NewTime(time.Now().Truncate(time.Second))})
+		}), opts)
+	}
+	c.send(http.StatusCreated, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess, Code: http.StatusCreated})
 }
 
 func (c *call) deleteAll(ctx context.Context) *apierrors.StatusError {

@@ -1,9 +1,12 @@
 package sandbox_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -121,9 +124,20 @@ func TestNamespacesGoWithWhatIsInThem(t *testing.T) {
 			w.t.Errorf("got %v", err)
 		}
 		time.Sleep(10 * time.Second)
-		get := func() error { return w.core.Get().Resource("namespaces").Name("bench").Do(ctx).Error() }
+		get := func() error { return w.core.Get().Resource("namespaces").Name("bench").Do(ctx).Into(ns) }
 		if err := get(); err != nil {
 			w.t.Errorf("the namespace went while something was in it: %v", err)
+		}
+		var said []string
+		for _, c := range ns.Status.Conditions {
+			said = append(said, fmt.Sprintf("%s %s: %s", c.Type, c.Reason, c.Message))
+		}
+		slices.Sort(said)
+		if diff := cmp.Diff([]string{
+			"NamespaceContentRemaining SomeResourcesRemain: Some resources are remaining: configmaps. has 1 resource instances",
+			"NamespaceFinalizersRemaining SomeFinalizersRemain: Some content in the namespace has finalizers remaining: example.org/hold in 1 resource instances",
+		}, said); diff != "" {
+			w.t.Errorf("conditions of the namespace (-want +got):\n%s", diff)
 		}
 		if err := w.core.Get().Namespace("bench").Resource("configmaps").Name("held").Do(ctx).Into(m); err != nil {
 			w.t.Fatal(err)

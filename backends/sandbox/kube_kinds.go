@@ -32,24 +32,25 @@ type kind struct {
 
 // The kinds that are served.
 var (
-	namespaces = &kind{version: "v1", resource: "namespaces", kind: "Namespace", short: []string{"ns"}, cluster: true, status: true, make: func() object { return &corev1.Namespace{} }}
-	nodes      = &kind{version: "v1", resource: "nodes", kind: "Node", short: []string{"no"}, cluster: true, status: true, make: func() object { return &corev1.Node{} }}
-	pods       = &kind{version: "v1", resource: "pods", kind: "Pod", short: []string{"po"}, all: true, status: true, make: func() object { return &corev1.Pod{} }}
-	services   = &kind{version: "v1", resource: "services", kind: "Service", short: []string{"svc"}, all: true, status: true, make: func() object { return &corev1.Service{} }}
-	configMaps = &kind{version: "v1", resource: "configmaps", kind: "ConfigMap", short: []string{"cm"}, make: func() object { return &corev1.ConfigMap{} }}
-	secrets    = &kind{version: "v1", resource: "secrets", kind: "Secret", make: func() object { return &corev1.Secret{} }}
-	accounts   = &kind{version: "v1", resource: "serviceaccounts", kind: "ServiceAccount", short: []string{"sa"}, make: func() object { return &corev1.ServiceAccount{} }}
-	events     = &kind{version: "v1", resource: "events", kind: "Event", short: []string{"ev"}, make: func() object { return &corev1.Event{} }}
-	quotas     = &kind{version: "v1", resource: "resourcequotas", kind: "ResourceQuota", short: []string{"quota"}, status: true, make: func() object { return &corev1.ResourceQuota{} }}
-	claims     = &kind{version: "v1", resource: "persistentvolumeclaims", kind: "PersistentVolumeClaim", short: []string{"pvc"}, status: true, make: func() object { return &corev1.PersistentVolumeClaim{} }}
-	jobs       = &kind{group: "batch", version: "v1", resource: "jobs", kind: "Job", all: true, status: true, make: func() object { return &batchv1.Job{} }}
+	namespaces  = &kind{version: "v1", resource: "namespaces", kind: "Namespace", short: []string{"ns"}, cluster: true, status: true, make: func() object { return &corev1.Namespace{} }}
+	nodes       = &kind{version: "v1", resource: "nodes", kind: "Node", short: []string{"no"}, cluster: true, status: true, make: func() object { return &corev1.Node{} }}
+	pods        = &kind{version: "v1", resource: "pods", kind: "Pod", short: []string{"po"}, all: true, status: true, make: func() object { return &corev1.Pod{} }}
+	services    = &kind{version: "v1", resource: "services", kind: "Service", short: []string{"svc"}, all: true, status: true, make: func() object { return &corev1.Service{} }}
+	configMaps  = &kind{version: "v1", resource: "configmaps", kind: "ConfigMap", short: []string{"cm"}, make: func() object { return &corev1.ConfigMap{} }}
+	secrets     = &kind{version: "v1", resource: "secrets", kind: "Secret", make: func() object { return &corev1.Secret{} }}
+	accounts    = &kind{version: "v1", resource: "serviceaccounts", kind: "ServiceAccount", short: []string{"sa"}, make: func() object { return &corev1.ServiceAccount{} }}
+	events      = &kind{version: "v1", resource: "events", kind: "Event", short: []string{"ev"}, make: func() object { return &corev1.Event{} }}
+	quotas      = &kind{version: "v1", resource: "resourcequotas", kind: "ResourceQuota", short: []string{"quota"}, status: true, make: func() object { return &corev1.ResourceQuota{} }}
+	limitRanges = &kind{version: "v1", resource: "limitranges", kind: "LimitRange", short: []string{"limits"}, make: func() object { return &corev1.LimitRange{} }}
+	claims      = &kind{version: "v1", resource: "persistentvolumeclaims", kind: "PersistentVolumeClaim", short: []string{"pvc"}, status: true, make: func() object { return &corev1.PersistentVolumeClaim{} }}
+	jobs        = &kind{group: "batch", version: "v1", resource: "jobs", kind: "Job", all: true, status: true, make: func() object { return &batchv1.Job{} }}
 
 	roles               = &kind{group: rbacv1.GroupName, version: "v1", resource: "roles", kind: "Role", make: func() object { return &rbacv1.Role{} }}
 	roleBindings        = &kind{group: rbacv1.GroupName, version: "v1", resource: "rolebindings", kind: "RoleBinding", make: func() object { return &rbacv1.RoleBinding{} }}
 	clusterRoles        = &kind{group: rbacv1.GroupName, version: "v1", resource: "clusterroles", kind: "ClusterRole", cluster: true, make: func() object { return &rbacv1.ClusterRole{} }}
 	clusterRoleBindings = &kind{group: rbacv1.GroupName, version: "v1", resource: "clusterrolebindings", kind: "ClusterRoleBinding", cluster: true, make: func() object { return &rbacv1.ClusterRoleBinding{} }}
 
-	kinds = []*kind{namespaces, nodes, pods, services, configMaps, secrets, accounts, events, quotas, claims, jobs, roles, roleBindings, clusterRoles, clusterRoleBindings}
+	kinds = []*kind{namespaces, nodes, pods, services, configMaps, secrets, accounts, events, quotas, limitRanges, claims, jobs, roles, roleBindings, clusterRoles, clusterRoleBindings}
 )
 
 func kindOf(group, version, resource string) *kind {
@@ -108,6 +109,7 @@ func resourceList(group, version string) metav1.APIResourceList {
 	if group == "" {
 		out.APIResources = append(out.APIResources,
 			metav1.APIResource{Name: "pods/log", Namespaced: true, Kind: "Pod", Verbs: []string{"get"}},
+			metav1.APIResource{Name: "pods/eviction", Namespaced: true, Group: "policy", Version: "v1", Kind: "Eviction", Verbs: []string{"create"}},
 			metav1.APIResource{Name: "pods/exec", Namespaced: true, Kind: "PodExecOptions", Verbs: []string{"create", "get"}})
 	}
 	return out

@@ -1,8 +1,12 @@
 package sandbox
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,23 +39,51 @@ func (k *kube) passNamespaces() {
 			}
 			continue
 		}
-		left := 0
+		left, held := map[string]int{}, map[string]int{} // by resource, and by finalizer
 		for _, kd := range kinds {
 			if kd.cluster {
 				continue
 			}
 			for _, r := range k.st.list(kd, n.Name) {
-				if r.obj.GetDeletionTimestamp() != nil {
-					left++
-				} else if _, gone := k.delete(kd, r.obj, &metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}); !gone {
-					left++
+				o := r.obj
+				if o.GetDeletionTimestamp() == nil {
+					var gone bool
+					if o, gone = k.delete(kd, o, &metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}); gone {
+						continue
+					}
+				}
+				left[kd.resource+"."+kd.group]++
+				for _, f := range o.GetFinalizers() {
+					held[f]++
 				}
 			}
 		}
-		if left == 0 {
+		if len(left) == 0 {
 			k.settle(namespaces, edit(k.st, namespaces, n, func(n *corev1.Namespace) { n.Spec.Finalizers = nil }))
+			continue
+		}
+		k.remaining(n, corev1.NamespaceContentRemaining, "SomeResourcesRemain", "Some resources are remaining: ", "%s has %d resource instances", left)
+		if len(held) > 0 {
+			k.remaining(n, corev1.NamespaceFinalizersRemaining, "SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: ", "%s in %d resource instances", held)
 		}
 	}
+}
+
+// remaining tells in a namespace's status, as the namespace controller does, what keeps it.
+func (k *kube) remaining(n *corev1.Namespace, typ corev1.NamespaceConditionType, reason, words, each string, counts map[string]int) {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, fmt.Sprintf(each, name, counts[name]))
+	}
+	words += strings.Join(list, ", ")
+	now, _ := k.st.get(namespaces, "", n.Name).(*corev1.Namespace)
+	if now == nil || slices.ContainsFunc(now.Status.Conditions, func(c corev1.NamespaceCondition) bool { return c.Type == typ && c.Message == words }) {
+		return
+	}
+	edit(k.st, namespaces, now, func(n *corev1.Namespace) {
+		n.Status.Conditions = append(slices.DeleteFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool { return c.Type == typ }),
+			corev1.NamespaceCondition{Type: typ, Status: corev1.ConditionTrue, Reason: reason, Message: words, LastTransitionTime: metav1.NewTime(time.Now().Truncate(time.Second))})
+	})
 }
 
 // passClaims binds claims: each is a folder of the cluster, for as long as the claim exists.

@@ -188,11 +188,7 @@ func tolerates(p *corev1.Pod, t *corev1.Taint) bool {
 func requests(p *corev1.Pod) corev1.ResourceList {
 	sum := corev1.ResourceList{}
 	for i := range p.Spec.Containers {
-		for n, q := range p.Spec.Containers[i].Resources.Requests {
-			have := sum[n]
-			have.Add(q)
-			sum[n] = have
-		}
+		addResources(sum, p.Spec.Containers[i].Resources.Requests)
 	}
 	for i := range p.Spec.InitContainers {
 		for n, q := range p.Spec.InitContainers[i].Resources.Requests {

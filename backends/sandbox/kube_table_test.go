@@ -64,6 +64,7 @@ func TestObjectsAreShownAsTables(t *testing.T) {
 			"/api/v1/namespaces/default/configmaps":      {"Name", "Data", "Age"},
 			"/api/v1/namespaces/default/secrets":         {"Name", "Type", "Data", "Age"},
 			"/api/v1/namespaces/default/resourcequotas":  {"Name", "Request", "Age"},
+			"/api/v1/namespaces/default/limitranges":     {"Name", "Created At"},
 			"/api/v1/persistentvolumeclaims":             {"Name", "Status", "Volume", "StorageClass", "Age"},
 		} {
 			if got, _ := w.tableOf(path); len(got) < len(want) || strings.Join(got[:len(want)], ",") != strings.Join(want, ",") {

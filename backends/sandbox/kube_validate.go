@@ -54,6 +54,9 @@ func invalid(o, old object) field.ErrorList {
 	case *batchv1.Job:
 		before, _ := old.(*batchv1.Job)
 		list = append(list, invalidJob(o, before)...)
+	case *corev1.Namespace:
+		_, wrong := securityOf(o)
+		list = append(list, wrong...)
 	case *corev1.ConfigMap:
 		size := 0
 		for _, v := range o.Data {

@@ -27,6 +27,9 @@ func (c *call) run(ctx context.Context) {
 	case c.kind == pods && c.sub == "exec" && (c.verb == "get" || c.verb == "create"):
 		c.podExec()
 		return
+	case c.kind == pods && c.sub == "eviction" && c.verb == "create":
+		c.evict()
+		return
 	case c.sub != "" && (c.sub != "status" || !c.kind.status) && (c.sub != "finalize" || c.kind != namespaces):
 		c.unserved()
 		return
@@ -202,15 +205,21 @@ func (k *kube) create(kd *kind, o object, dry bool) *apierrors.StatusError {
 	o.SetSelfLink("")
 	o.SetGeneration(1)
 	k.prepare(o)
+	p, isPod := o.(*corev1.Pod)
+	if isPod {
+		k.setLimits(p)
+	}
 	if list := invalid(o, nil); len(list) > 0 {
 		return apierrors.NewInvalid(kd.gk(), o.GetName(), list)
 	}
 	if k.st.get(kd, o.GetNamespace(), o.GetName()) != nil {
 		return apierrors.NewAlreadyExists(kd.gr(), o.GetName())
 	}
-	if p, ok := o.(*corev1.Pod); ok {
-		if err := k.withinQuota(p); err != nil {
-			return err
+	if isPod {
+		for _, admit := range []func(*corev1.Pod) *apierrors.StatusError{k.withinLimits, k.secure, k.withinQuota} {
+			if err := admit(p); err != nil {
+				return err
+			}
 		}
 	}
 	if !dry {
