@@ -68,7 +68,7 @@ func (d *decoder) serviceFields(n *node, service string) {
 	}
 }
 
-var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "queue", "gpu", "deviceClass", "scratch", "mounts"}
+var podFields = []string{"image", "pullPolicy", "pullSecret", "nodeSelector", "tolerations", "serviceAccount", "runtimeClass", "hostNetwork", "queue", "jobSet", "gpu", "deviceClass", "user", "scratch", "mounts"}
 
 // pod checks what pods a machine of a cluster has.
 func (d *decoder) pod(n *node) {
@@ -85,6 +85,12 @@ func (d *decoder) pod(n *node) {
 	}
 	d.oneOf(n.get("pullPolicy"), "Always", "IfNotPresent", "Never")
 	d.boolean(n.get("hostNetwork"))
+	d.boolean(n.get("jobSet"))
+	if user := n.get("user"); user != nil {
+		if _, ok := d.whole(user, 1); ok && n.get("scratch") == nil {
+			d.atLabel(user, `only root may write to the folder that is made for scratch by default; write scratch: {claim: "dlx"}, or a hostPath which that user owns`)
+		}
+	}
 	d.texts(n.get("nodeSelector"), `{"kubernetes.io/arch": "amd64"}`)
 	if t := n.get("tolerations"); d.isList(t, `[{key: "gpu", operator: "Exists"}]`) {
 		for _, e := range t.elems {
