@@ -55,6 +55,7 @@ type bed struct {
 	kubeconfig []byte
 	spec       string
 	run        string
+	ns         string // of a test's own, if it has made one
 	book       book
 
 	mu    sync.Mutex
@@ -172,6 +173,15 @@ func (l *book) note(o backends.Object, state string) error {
 	return nil
 }
 
+// forget notes everything as gone: what the cluster has removed by itself, no release finds and tells of.
+func (l *book) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for what := range l.state {
+		l.state[what] = "gone"
+	}
+}
+
 func (l *book) Intend(_ context.Context, _ backends.Owner, o backends.Object) error {
 	return l.note(o, "intended")
 }
@@ -182,4 +192,19 @@ func (l *book) Made(_ context.Context, _ backends.Owner, o backends.Object) erro
 
 func (l *book) Gone(_ context.Context, _ backends.Owner, o backends.Object) error {
 	return l.note(o, "gone")
+}
+
+// output is what a process has written to its standard output.
+func (b *bed) output(m backends.Machine, id string) string {
+	b.t.Helper()
+	r, err := b.l.Open(b.t.Context(), m, id, backends.Stdout, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	out, err := io.ReadAll(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(out)
 }

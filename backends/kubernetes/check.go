@@ -23,14 +23,15 @@ var _ backends.Checker = (*provider)(nil)
 // inspection is one comparison of needs with a cluster.
 type inspection struct {
 	*client
-	ns    string // the testbed's; "": each run makes its own
-	nodes []corev1.Node
-	seen  bool   // nodes may be read
-	run   string // that may have some of it; "": none
-	needs []backends.Need
-	gpu   []string // by need, the resource that GPUs count as; "": they are devices
-	class []string // by need, the class of these
-	found []backends.Finding
+	ns      string // the testbed's; "": each run makes its own
+	nodes   []corev1.Node
+	seen    bool   // nodes may be read
+	missing bool   // the namespace is known not to be there
+	run     string // that may have some of it; "": none
+	needs   []backends.Need
+	gpu     []string // by need, the resource that GPUs count as; "": they are devices
+	class   []string // by need, the class of these
+	found   []backends.Finding
 }
 
 // Check implements backends.Checker.
@@ -43,6 +44,9 @@ func (p *provider) Check(ctx context.Context, run string, needs []backends.Need)
 	ctx = quiet(ctx, p.l.opt.Log)
 	c := &inspection{client: api, ns: p.namespace, run: run, needs: needs, gpu: make([]string, len(needs)), class: make([]string, len(needs))}
 	if err := api.fail(ctx, "list nodes", c.readNodes(ctx)); err != nil {
+		return nil, err
+	}
+	if c.missing, err = c.namespaceMissing(ctx); err != nil {
 		return nil, err
 	}
 	for i := range needs {
@@ -109,12 +113,19 @@ func (c *inspection) need(ctx context.Context, i int) error {
 				continue
 			}
 			if count++; k < len(n.Loads) {
-				l = backends.Load{CPUs: max(l.CPUs, n.Loads[k].CPUs), GPUs: max(l.GPUs, n.Loads[k].GPUs), MemoryMiB: max(l.MemoryMiB, n.Loads[k].MemoryMiB)}
+				l = backends.Load{Processes: max(l.Processes, n.Loads[k].Processes), CPUs: max(l.CPUs, n.Loads[k].CPUs), GPUs: max(l.GPUs, n.Loads[k].GPUs), MemoryMiB: max(l.MemoryMiB, n.Loads[k].MemoryMiB)}
 			}
 		}
-		c.place(&spotCheck{need: i, machine: machine, pod: &p, load: l, count: count, hosts: n.Hosts})
+		before := len(c.found)
+		s := &spotCheck{need: i, machine: machine, pod: &p, load: l, count: count, hosts: n.Hosts}
+		c.place(s)
 		if err := c.named(ctx, i, machine, &p); err != nil {
 			return err
+		}
+		if len(c.found) == before {
+			if err := c.admission(ctx, s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -233,14 +244,10 @@ func (c *inspection) rights(ctx context.Context) error {
 		wanted = append(wanted, rightsToDevices)
 	}
 	field, where, why := "namespace", fmt.Sprintf(" in namespace %q", c.ns), fmt.Sprintf(", and namespace %q is not there", c.ns)
-	missing, err := c.namespaceMissing(ctx)
-	if err != nil {
-		return err
-	}
 	if c.ns == "" {
 		field, where, why = "", " in a namespace that a run makes for itself", ""
 	}
-	if missing {
+	if c.missing {
 		wanted = append(wanted, rightsToNamespaces)
 	}
 	lacking := make([][]string, len(wanted))

@@ -107,6 +107,22 @@ func TestCheck(t *testing.T) {
 		{name: "what is in no namespace", needs: []backends.Need{places(1, `{"image": "x", "scratch": {"claim": "s"}}`, one)}, want: []string{
 			`0 -1 scratch.claim: claim "s" is in no namespace that a run makes for itself: name one in which it is, by "namespace" of the cloud`}},
 
+		{name: "pods that the namespace does not take", ns: "default", cloud: func(f *sandbox.Faults) {
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods \"dlx-check-x\" is forbidden: violates PodSecurity \"baseline:latest\": hostPath volumes (volume \"scratch\")"}`, 1)
+		}, needs: []backends.Need{places(1, plain, one)}, want: []string{
+			`0 -1 : namespace "default" takes no pods like its: pods "dlx-check-x" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "scratch"): with "user" and a claim for "scratch" they meet every level, but for what else the machine asks for`}},
+		{name: "what asks another question", ns: "default", cloud: func(f *sandbox.Faults) {
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods is forbidden: User \"bench\" cannot create resource \"pods\""}`, 1)
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods \"x\" is forbidden: exceeded quota: few, requested: pods=1"}`, 1)
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusBadRequest, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 400, "reason": "BadRequest", "message": "admission webhook \"x\" does not support dry run"}`, 1)
+		}, needs: []backends.Need{places(1, plain, one), places(1, plain, one), places(1, plain, one)}},
+		{name: "a limit that the namespace sets", ns: "default", cloud: func(f *sandbox.Faults) {
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusCreated, `{"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "holder", "resources": {"limits": {"cpu": "500m"}}}]}}`, 1)
+			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusCreated, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"annotations": {"kubernetes.io/limit-ranger": "LimitRanger plugin set: cpu limit for container process"}},
+				"spec": {"containers": [{"name": "process", "resources": {"limits": {"cpu": "500m"}}}]}}`, 1)
+		}, needs: []backends.Need{places(1, plain, one)}, want: []string{
+			`0 -1 : namespace "default" alters the pods of its processes: its CPU limit is 500m and the study asks for none (LimitRanger plugin set: cpu limit for container process): what it measures would be throttled; say cpus for the role, or take the limit away`}},
+
 		{name: "no right", ns: "default", cloud: func(f *sandbox.Faults) { f.Fail(role, http.StatusCreated, `{"status": {"allowed": false}}`, 99) }, needs: []backends.Need{places(1, plain, one)}, want: []string{
 			`-1 -1 namespace: the login may not create, get, list, watch, patch, delete pods in namespace "default": grant it these verbs`,
 			`-1 -1 namespace: the login may not create, get pods/exec in namespace "default": grant it these verbs`,

@@ -34,6 +34,10 @@ func TestCluster(t *testing.T) {
 		{"what belongs to a fleet is applied by dlx, with the last deadline", appliedFleet},
 		{"a Job that stands in a queue starts when it has been admitted", admitted},
 		{"a Job goes when the ends of all its processes are read", readJobsGo},
+		{"a level of Pod Security that pods do not meet is named, and a user's meet all", securityLevels},
+		{"limits that the study does not ask for are refused", limitsOfANamespace},
+		{"what finalizers keep is named, and goes later", keptByFinalizers},
+		{"what is evicted is an infrastructure failure", evicted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("sandbox", func(t *testing.T) {

@@ -31,6 +31,9 @@
 // it the roles of a trial are admitted one by one, all before the first starts, and two trials that have
 // a part of the queue each may wait for each other.
 //
+// What a program may use is what the study says. A pod whose CPU limit is another, such as the default of
+// a limit range, is refused before anything is measured in it: it would be slower than its node.
+//
 // Pods and warnings are watched, by two watches a namespace. All objects of a fleet belong to one
 // ConfigMap: deleting that removes them. It and the Service are made by server-side apply, as field
 // manager "dlx", which brings them up to date when a run goes on. A Job goes when the ends of all
@@ -65,6 +68,7 @@ type Pod struct {
 	Queue          string            `json:"queue"`       // a LocalQueue of Kueue in the namespace: it admits the Jobs; empty: none
 	JobSet         *bool             `json:"jobSet"`      // the Jobs of a trial are one JobSet; nil: where the cluster has JobSet and the login may use it
 	DeviceClass    string            `json:"deviceClass"` // GPUs of a role are devices claimed from it (dynamic resource allocation); not with GPU
+	User           int64             `json:"user"`        // pods run as this user and group, and meet the level "restricted" of Pod Security; 0: as the image says
 	Scratch        Scratch           `json:"scratch"`
 	Mounts         []Mount           `json:"mounts"`
 }

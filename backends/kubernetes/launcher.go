@@ -168,6 +168,12 @@ func parsePod(raw json.RawMessage) (Pod, error) {
 	if p.Scratch.HostPath != "" && p.Scratch.Claim != "" {
 		errs = append(errs, errors.New("scratch: hostPath and claim exclude each other"))
 	}
+	switch {
+	case p.User < 0:
+		errs = append(errs, fmt.Errorf("user: %d is no user", p.User))
+	case p.User > 0 && p.Scratch == Scratch{}:
+		errs = append(errs, errors.New("user: only root may write to the folder that is made for scratch by default; name a claim, or a folder of that user"))
+	}
 	for i, m := range p.Mounts {
 		if (m.HostPath == "") == (m.Claim == "") {
 			errs = append(errs, fmt.Errorf("mounts[%d]: exactly one of hostPath and claim is wanted", i))

@@ -69,6 +69,7 @@ func TestObjects(t *testing.T) {
 		{"service.json", svc},
 		{"holder.json", holderPod(spots(machine("m0", "", plain, backends.DifferentHosts))[0], until)},
 		{"holder-full.json", holderPod(spots(machine("m0", "", full, backends.SameHost))[0], until)},
+		{"holder-user.json", holderPod(spots(machine("m0", "", `{"image": "tf:1.8", "user": 1000, "scratch": {"claim": "scratch"}}`, backends.AnyHosts))[0], until)},
 		{"job-one-node.json", jobOf(backends.Group{ID: "single/model=alexnet/r1/worker", Machines: []backends.Machine{m0}, Args: [][]string{{"python", "train.py", "it's", "$HOME"}},
 			Env: map[string]string{"A": "1"}, Timeout: time.Hour, CPUs: 4, GPUs: 1, MemoryMiB: 1024})},
 		{"job-queue.json", jobOf(backends.Group{ID: "worker", Machines: []backends.Machine{machine("m0", "node-a", `{"image": "tf:1.8", "queue": "bench"}`, backends.AnyHosts)}, Args: [][]string{{"a"}}})},
@@ -114,7 +115,9 @@ func TestPodsAreChecked(t *testing.T) {
 		`{"image": "x", "scratch": {"hostPath": "/a", "claim": "b"}}`: "exclude each other",
 		`{"image": "x", "scratch": {"hostPath": "a"}}`:                "no absolute path",
 		`{"image": "x", "gpu": "a", "deviceClass": "b"}`:              "exclude each other",
-		`{"image": "x"} {}`: "more than one",
+		`{"image": "x", "user": 1000}`:                                "only root may write",
+		`{"image": "x", "user": -1}`:                                  "is no user",
+		`{"image": "x"} {}`:                                           "more than one",
 	} {
 		_, err := spotOf(backends.Machine{Name: "m0", Access: backends.Access{Kubernetes: &backends.Kubernetes{
 			Namespace: "bench", Owner: backends.Owner{Run: "r", Fleet: "f"}, Pod: json.RawMessage(raw)}}})

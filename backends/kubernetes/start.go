@@ -213,11 +213,16 @@ func (st *starting) awaitPods(ctx context.Context) error {
 		seen.soon = 0
 		for i := range st.spots {
 			p := all[i]
-			if p != nil && started(p) {
-				continue
+			op := st.op + ": process " + fmt.Sprint(i)
+			if p != nil {
+				if why := otherCPUs(p, st.g.CPUs, st.spots[i].nodeCPUs()); why != "" {
+					return false, 0, backends.Errorf(backends.Config, op, "pod %s: %s", p.Name, why)
+				}
+				if started(p) {
+					continue
+				}
 			}
 			done = false
-			op := st.op + ": process " + fmt.Sprint(i)
 			var t *trouble
 			switch {
 			case p == nil:
