@@ -56,9 +56,7 @@ func connect(kubeconfig []byte, dial func(context.Context, string, string) (net.
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}
 	c.http.Transport = &resent{c.http.Transport} // not in the configuration, by which commands are sent: these are GETs as well
-	if cfg.ExecProvider != nil || cfg.BearerTokenFile != "" {
-		c.http.Transport = &renewed{c.http.Transport}
-	}
+	c.http.Transport = c.renewing(c.http.Transport)
 	if c.tls, err = rest.TLSConfigFor(cfg); err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", unreadable(err))
 	}

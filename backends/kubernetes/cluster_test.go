@@ -38,6 +38,7 @@ func TestCluster(t *testing.T) {
 		{"limits that the study does not ask for are refused", limitsOfANamespace},
 		{"what finalizers keep is named, and goes later", keptByFinalizers},
 		{"what is evicted is an infrastructure failure", evicted},
+		{"a token, and logins that are renewed", logins},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("sandbox", func(t *testing.T) {

@@ -233,11 +233,12 @@ func (s *socket) dial(ctx context.Context) (*websocket.Conn, error) {
 	} else {
 		up.dialer.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	// The wrappers add the login to the request.
+	// The wrappers add the login to the request, and renew it when it is refused.
 	wrapped, err := rest.HTTPWrappersForConfig(s.c.cfg, up)
 	if err != nil {
 		return nil, err
 	}
+	wrapped = s.c.renewing(wrapped)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
 		return nil, err
@@ -246,11 +247,14 @@ func (s *socket) dial(ctx context.Context) (*websocket.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = resp.Body.Close() // empty: the connection has been taken over
-	return up.conn, nil
+	defer resp.Body.Close()
+	if up.conn == nil {
+		return nil, notUpgraded(resp)
+	}
+	return up.conn, nil // and the body is empty
 }
 
-// upgrade is a RoundTripper that makes a WebSocket of one request.
+// upgrade is a RoundTripper that makes a WebSocket of one request. Without one the answer is a refusal.
 type upgrade struct {
 	dialer websocket.Dialer
 	conn   *websocket.Conn
@@ -270,7 +274,11 @@ func (u *upgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 	case !errors.Is(err, websocket.ErrBadHandshake) || resp == nil:
 		return nil, err
 	}
-	defer resp.Body.Close()
+	return resp, nil
+}
+
+// notUpgraded reads why a server makes no WebSocket of a request.
+func notUpgraded(resp *http.Response) error {
 	refused := &upgradeError{status: resp.Status}
 	var s metav1.Status
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s) == nil && s.Kind == "Status" && s.Code > 0 {
@@ -279,5 +287,5 @@ func (u *upgrade) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		refused.answer = &s
 	}
-	return nil, refused
+	return refused
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,9 +32,20 @@ func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 // WrappedRoundTripper lets client-go find what is below.
 func (l *limited) WrappedRoundTripper() http.RoundTripper { return l.next }
 
-// renewed sends a request once more that a login refused which can be renewed: client-go renews it
-// then, and hands out the refusal.
-type renewed struct{ next http.RoundTripper }
+// renewing sends requests a second time where the login can be renewed.
+func (c *client) renewing(next http.RoundTripper) http.RoundTripper {
+	if c.cfg.ExecProvider == nil && c.cfg.BearerTokenFile == "" {
+		return next
+	}
+	return &renewed{next: next, file: c.cfg.BearerTokenFile}
+}
+
+// renewed sends a request once more that was refused with a login which can be renewed. client-go calls
+// a plugin again then, and hands out the refusal; a file it reads again after a minute.
+type renewed struct {
+	next http.RoundTripper
+	file string // with the token; "": a plugin has it
+}
 
 func (n *renewed) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := n.next.RoundTrip(r)
@@ -45,6 +57,9 @@ func (n *renewed) RoundTrip(r *http.Request) (*http.Response, error) {
 		if again.Body, err = r.GetBody(); err != nil {
 			return resp, nil //nolint:nilerr // the refusal is the answer
 		}
+	}
+	if token, err := os.ReadFile(n.file); n.file != "" && err == nil {
+		again.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // the connection is of use again
 	_ = resp.Body.Close()

@@ -4,12 +4,18 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -25,6 +31,35 @@ func (k *kube) token(a *corev1.ServiceAccount) string {
 	mac := hmac.New(sha256.New, []byte(k.c.CAKey))
 	mac.Write([]byte(name + ":" + string(a.UID)))
 	return base64.RawURLEncoding.EncodeToString([]byte(name)) + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// giveToken answers a TokenRequest. The end that it tells is the API server's default; nothing ends then.
+func (c *call) giveToken() {
+	if err := c.read(); err != nil {
+		c.fail(err)
+		return
+	}
+	var r authenticationv1.TokenRequest
+	if len(c.body) > 0 {
+		if err := json.Unmarshal(c.body, &r); err != nil {
+			c.fail(apierrors.NewBadRequest(err.Error()))
+			return
+		}
+	}
+	c.k.mu.Lock()
+	a, ok := c.k.st.get(accounts, c.namespace, c.name).(*corev1.ServiceAccount)
+	c.k.mu.Unlock()
+	if !ok {
+		c.fail(apierrors.NewNotFound(c.kind.gr(), c.name))
+		return
+	}
+	r.TypeMeta = metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenRequest"}
+	if r.Spec.ExpirationSeconds == nil {
+		r.Spec.ExpirationSeconds = ptr.To(int64(time.Hour / time.Second))
+	}
+	r.Status = authenticationv1.TokenRequestStatus{Token: c.k.token(a),
+		ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Duration(*r.Spec.ExpirationSeconds) * time.Second).Truncate(time.Second))}
+	c.send(http.StatusCreated, r)
 }
 
 // bearer finds whose token a request carries.

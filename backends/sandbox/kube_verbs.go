@@ -30,6 +30,9 @@ func (c *call) run(ctx context.Context) {
 	case c.kind == pods && c.sub == "eviction" && c.verb == "create":
 		c.evict()
 		return
+	case c.kind == accounts && c.sub == "token" && c.verb == "create":
+		c.giveToken()
+		return
 	case c.sub != "" && (c.sub != "status" || !c.kind.status) && (c.sub != "finalize" || c.kind != namespaces):
 		c.unserved()
 		return
