@@ -85,7 +85,9 @@ test-openstack: ## all checks of the OpenStack that lab-openstack started
 	GO=$(GO) $(LAB)/openstack/test.sh
 
 .PHONY: lab-down
-lab-down: ## stop the lab and remove its network namespace; its databases stay
+lab-down: ## stop both labs, also when they are joined, and remove their network namespaces; their data stays
+	if [ -e /run/netns/$${LAB_NETNS:-dlxlab} ]; then $(LAB)/netns.sh in $(LAB)/kubernetes/stop.sh; fi
+	$(LAB)/kubernetes/stop.sh
 	$(LAB)/openstack/stop.sh
 	$(LAB)/netns.sh down
 
@@ -132,5 +134,5 @@ lab-study: ## both labs joined, and the founding study on them: four real orches
 	testdata/lab/join/study.sh runs/lab-study
 
 .PHONY: lab-kubernetes-down
-lab-kubernetes-down: ## stop it; its data stays
+lab-kubernetes-down: ## stop the Kubernetes alone; its data stays
 	testdata/lab/kubernetes/stop.sh

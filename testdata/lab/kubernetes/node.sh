@@ -40,6 +40,8 @@ END
     mount -t tmpfs -o mode=755 run /run
     exec containerd --config "$1/containerd.toml"' - "$dir"
   enter="nsenter --mount=/proc/$(pid "$name-containerd")/ns/mnt --wdns=/"
+  # Without its socket ctr waits for ten seconds.
+  await "$name-containerd" $enter test -S /run/containerd/containerd.sock
   await "$name-containerd" $enter ctr version
   if ! $enter ctr -n k8s.io images ls -q | grep -x "$LAB_IMAGE" >/dev/null; then
     $enter ctr -n k8s.io images import - <"$bin/image.tar" >>"$run/log/$name-containerd.log" 2>&1
