@@ -10,9 +10,10 @@ import (
 type Checker interface {
 	// Check looks at the live cloud and returns whatever does not fit, in the order of needs; none
 	// means that nothing is known that would keep the plan from running. Nothing is made, and nothing
-	// that exists is touched: it reads, and may have the cloud judge what it would refuse. The error is that the cloud could not be asked (a
-	// login that is refused, no connection), and findings made until then come with it. What a run of
-	// the ID run has of the needs already is not wanted once more; "": none of them is there.
+	// that exists is touched: it reads, and may have the cloud judge what it would be asked for. The
+	// error is that the cloud could not be asked (a login that is refused, no connection), and findings
+	// made until then come with it. What a run of the ID run has of the needs already is not wanted
+	// once more; "": none of them is there.
 	Check(ctx context.Context, run string, needs []Need) ([]Finding, error)
 }
 

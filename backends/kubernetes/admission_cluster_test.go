@@ -141,7 +141,7 @@ func limitsOfANamespace(t *testing.T, b *bed) {
 		return x.l.Start(t.Context(), backends.Single(m, backends.Process{ID: id, CPUs: cpus, MemoryMiB: 64 * cpus, Args: shell("true")}))
 	}
 	// None that the study asks for.
-	refused(t, start("default", 0), x.findings(backends.Load{Processes: 1}), "its CPU limit is 500m and the study asks for none (LimitRanger plugin set: cpu")
+	refused(t, start("default", 0), x.findings(backends.Load{Processes: 1}), "CPU limit 500m where the study asks for none (LimitRanger plugin set: cpu")
 	if err := x.l.Stop(t.Context(), m, "default-0", time.Second); err != nil {
 		t.Error(err)
 	}

@@ -39,14 +39,14 @@ func (c *inspection) admission(ctx context.Context, s *spotCheck) error {
 		var got corev1.Pod
 		err := c.at(c.core.Post(), pods, c.ns).Param("dryRun", metav1.DryRunAll).Param("fieldManager", manager).Body(p).Do(ctx).Into(&got)
 		if why := c.refused(err); why != "" {
-			c.finding(s.need, s.machine, "", "namespace %q takes no pods like its: %s", c.ns, why)
+			c.finding(s.need, s.machine, "", "namespace %q refuses its pods: %s", c.ns, why)
 			return nil
 		}
 		if err != nil {
 			return ignoreUnknown(c.fail(ctx, "ask what pods the namespace takes", err))
 		}
 		if why := otherCPUs(&got, g.CPUs, c.largest()); why != "" {
-			c.finding(s.need, s.machine, "", "namespace %q alters the pods of its processes: %s", c.ns, why)
+			c.finding(s.need, s.machine, "", "namespace %q changes the pods of its processes: %s", c.ns, why)
 		}
 	}
 	return nil

@@ -110,7 +110,7 @@ func TestCheck(t *testing.T) {
 		{name: "pods that the namespace does not take", ns: "default", cloud: func(f *sandbox.Faults) {
 			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods \"dlx-check-x\" is forbidden: violates PodSecurity \"baseline:latest\": hostPath volumes (volume \"scratch\")"}`, 1)
 		}, needs: []backends.Need{places(1, plain, one)}, want: []string{
-			`0 -1 : namespace "default" takes no pods like its: pods "dlx-check-x" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "scratch"): with "user" and a claim for "scratch" they meet every level, but for what else the machine asks for`}},
+			`0 -1 : namespace "default" refuses its pods: pods "dlx-check-x" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "scratch"): with "user" and a claim for "scratch" they meet every level, but for what else the machine asks for`}},
 		{name: "what asks another question", ns: "default", cloud: func(f *sandbox.Faults) {
 			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods is forbidden: User \"bench\" cannot create resource \"pods\""}`, 1)
 			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusForbidden, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "pods \"x\" is forbidden: exceeded quota: few, requested: pods=1"}`, 1)
@@ -121,7 +121,7 @@ func TestCheck(t *testing.T) {
 			f.Fail("POST /api/v1/namespaces/default/pods", http.StatusCreated, `{"kind": "Pod", "apiVersion": "v1", "metadata": {"annotations": {"kubernetes.io/limit-ranger": "LimitRanger plugin set: cpu limit for container process"}},
 				"spec": {"containers": [{"name": "process", "resources": {"limits": {"cpu": "500m"}}}]}}`, 1)
 		}, needs: []backends.Need{places(1, plain, one)}, want: []string{
-			`0 -1 : namespace "default" alters the pods of its processes: its CPU limit is 500m and the study asks for none (LimitRanger plugin set: cpu limit for container process): what it measures would be throttled; say cpus for the role, or take the limit away`}},
+			`0 -1 : namespace "default" changes the pods of its processes: CPU limit 500m where the study asks for none (LimitRanger plugin set: cpu limit for container process): what is measured would be throttled; say cpus for the role, or take the limit away`}},
 
 		{name: "no right", ns: "default", cloud: func(f *sandbox.Faults) { f.Fail(role, http.StatusCreated, `{"status": {"allowed": false}}`, 99) }, needs: []backends.Need{places(1, plain, one)}, want: []string{
 			`-1 -1 namespace: the login may not create, get, list, watch, patch, delete pods in namespace "default": grant it these verbs`,

@@ -27,11 +27,11 @@ func otherCPUs(p *corev1.Pod, asked int, node resource.Quantity) string {
 		}
 		switch {
 		case asked > 0 && !limited:
-			return fmt.Sprintf("the cluster has taken away its CPU limit of %d%s: others could use the CPUs that the study has for it alone", asked, by)
+			return fmt.Sprintf("no CPU limit where the study asks for %d%s: others could use what it shall have alone", asked, by)
 		case asked > 0 && limit.Cmp(*whole) != 0:
-			return fmt.Sprintf("its CPU limit is %s and the study asks for %d%s: what it measures would be that of other CPUs", limit.String(), asked, by)
+			return fmt.Sprintf("CPU limit %s where the study asks for %d%s: what is measured would be that of other CPUs", limit.String(), asked, by)
 		case asked == 0 && limited && (node.IsZero() || limit.Cmp(node) < 0):
-			return fmt.Sprintf("its CPU limit is %s and the study asks for none%s: what it measures would be throttled; say cpus for the role, or take the limit away", limit.String(), by)
+			return fmt.Sprintf("CPU limit %s where the study asks for none%s: what is measured would be throttled; say cpus for the role, or take the limit away", limit.String(), by)
 		}
 	}
 	return ""
