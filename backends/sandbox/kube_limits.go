@@ -101,12 +101,13 @@ func (k *kube) withinLimits(p *corev1.Pod) *apierrors.StatusError {
 					errs = append(errs, beyond(l, c.Resources.Requests, c.Resources.Limits)...)
 				}
 			case corev1.LimitTypePod:
-				var requests, limits = corev1.ResourceList{}, corev1.ResourceList{}
+				requests, limits := corev1.ResourceList{}, corev1.ResourceList{}
 				for i := range p.Spec.Containers {
 					addResources(requests, p.Spec.Containers[i].Resources.Requests)
 					addResources(limits, p.Spec.Containers[i].Resources.Limits)
 				}
 				errs = append(errs, beyond(l, requests, limits)...)
+			case corev1.LimitTypePersistentVolumeClaim: // of claims, which the sandbox does not measure
 			}
 		}
 		if err := utilerrors.NewAggregate(errs); err != nil {
