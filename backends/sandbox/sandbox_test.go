@@ -340,9 +340,10 @@ func TestIronic(t *testing.T) {
 		c.want(200, `"provision_state":"available"`, "GET", base+"/nodes/node1", "")
 		c.want(201, "allocating", "POST", base+"/allocations", `{"name": "a", "resource_class": "baremetal"}`)
 		c.want(409, "already exists", "POST", base+"/allocations", `{"name": "a", "resource_class": "baremetal"}`)
+		time.Sleep(time.Second) // Ironic and the sandbox keep no order among those that wait
+		c.want(200, `"state":"active"`, "GET", base+"/allocations/a", "")
 		c.want(201, "", "POST", base+"/allocations", `{"name": "b", "resource_class": "baremetal"}`)
 		time.Sleep(time.Second)
-		c.want(200, `"state":"active"`, "GET", base+"/allocations/a", "")
 		c.want(200, "no available nodes match the resource class baremetal", "GET", base+"/allocations/b", "")
 		state := func(target string, more string) string { return fmt.Sprintf(`{"target": %q%s}`, target, more) }
 		c.want(400, "Missing are: ['image_source']", "PUT", base+"/nodes/node1/states/provision", state("active", ""))
