@@ -132,11 +132,27 @@ func (b *bed) claim(name string, user int) {
 		"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "volumeName": %q}}`, name, volume))
 }
 
+// untilAdmitted waits until a pod that asks for nothing would have something: admission learns of limit
+// ranges by a watch.
+func (b *bed) untilAdmitted(with string) {
+	b.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // between two questions to a real server
+		got := b.api(http.MethodPost, "/api/v1/namespaces/"+b.ns+"/pods?dryRun=All", `{"metadata": {"name": "asks-for-nothing"}, "spec": {"containers": [{"name": "main", "image": "none"}]}}`)
+		if strings.Contains(got, with) {
+			return
+		}
+		if time.Now().After(end) {
+			b.t.Fatalf("a pod has not %s, but is %s", with, got)
+		}
+	}
+}
+
 func limitsOfANamespace(t *testing.T, b *bed) {
 	x := b.in("")
 	ranges := "/api/v1/namespaces/" + x.ns + "/limitranges"
 	x.api(http.MethodPost, ranges, `{"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "500m", "memory": "256Mi"}, "max": {"cpu": "1500m"}}]}}`)
 	m := x.fleet("f", 1)[0]
+	x.untilAdmitted(`"cpu":"500m"`)
 	start := func(id string, cpus int) error {
 		return x.l.Start(t.Context(), backends.Single(m, backends.Process{ID: id, CPUs: cpus, MemoryMiB: 64 * cpus, Args: shell("true")}))
 	}
@@ -160,7 +176,7 @@ func limitsOfANamespace(t *testing.T, b *bed) {
 	// A limit that no node exceeds throttles nothing.
 	x.delete(ranges + "/small")
 	x.api(http.MethodPost, ranges, `{"metadata": {"name": "large"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "4k"}, "defaultRequest": {"cpu": "0"}}]}}`)
-	time.Sleep(time.Second) // admission learns of it by a watch
+	x.untilAdmitted(`"cpu":"4k"`)
 	if text := x.findings(backends.Load{Processes: 1}); text != "" {
 		t.Errorf("the check found %q", text)
 	}
@@ -253,7 +269,7 @@ func evicted(t *testing.T, b *bed) {
 	}
 	// By the kubelet, for it takes more disk than it may.
 	x.api(http.MethodPost, "/api/v1/namespaces/"+x.ns+"/limitranges", `{"metadata": {"name": "disk"}, "spec": {"limits": [{"type": "Container", "default": {"ephemeral-storage": "8Mi"}}]}}`)
-	time.Sleep(time.Second) // admission learns of it by a watch
+	x.untilAdmitted(`"ephemeral-storage":"8Mi"`)
 	began := time.Now()
 	start("full", "head -c 67108864 /dev/zero >/full; sleep 3600")
 	lost("full", "Evicted: Pod ephemeral local storage usage exceeds the total limit of containers 8Mi.")

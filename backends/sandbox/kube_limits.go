@@ -19,25 +19,29 @@ const limitsKey = "kubernetes.io/limit-ranger"
 // limitRangeDefaults are those of the API server: what has a maximum has it as its default, too, and
 // a request is by default the limit, or else the minimum.
 func limitRangeDefaults(o *corev1.LimitRange) {
-	fill := func(into *corev1.ResourceList, from corev1.ResourceList) {
-		for n, q := range from {
-			if _, ok := (*into)[n]; ok {
-				continue
-			}
-			if *into == nil {
-				*into = corev1.ResourceList{}
-			}
-			(*into)[n] = q
-		}
-	}
 	for i := range o.Spec.Limits {
 		l := &o.Spec.Limits[i]
 		if l.Type == corev1.LimitTypeContainer {
-			fill(&l.Default, l.Max)
-			fill(&l.DefaultRequest, l.Default)
-			fill(&l.DefaultRequest, l.Min)
+			addMissing(&l.Default, l.Max)
+			addMissing(&l.DefaultRequest, l.Default)
+			addMissing(&l.DefaultRequest, l.Min)
 		}
 	}
+}
+
+// addMissing adds what is missing of other resources, and gives the names of what it added.
+func addMissing(into *corev1.ResourceList, from corev1.ResourceList) (added []string) {
+	for _, n := range sortedResources(from) {
+		if _, ok := (*into)[n]; ok {
+			continue
+		}
+		if *into == nil {
+			*into = corev1.ResourceList{}
+		}
+		(*into)[n] = from[n]
+		added = append(added, string(n))
+	}
+	return added
 }
 
 // setLimits gives the containers of a new pod what the limit ranges of its namespace have for those that
@@ -52,34 +56,19 @@ func (k *kube) setLimits(p *corev1.Pod) {
 			}
 		}
 		var said []string
-		for _, part := range []struct {
-			what string
-			list []corev1.Container
-		}{{"container", p.Spec.Containers}, {"init container", p.Spec.InitContainers}} {
-			for i := range part.list {
-				c := &part.list[i]
-				for _, f := range []struct {
-					what string
-					from corev1.ResourceList
-					into *corev1.ResourceList
-				}{{"request", requests, &c.Resources.Requests}, {"limit", limits, &c.Resources.Limits}} {
-					var set []string
-					for _, n := range sortedResources(f.from) {
-						if _, ok := (*f.into)[n]; ok {
-							continue
-						}
-						if *f.into == nil {
-							*f.into = corev1.ResourceList{}
-						}
-						(*f.into)[n] = f.from[n]
-						set = append(set, string(n))
-					}
-					if len(set) > 0 {
-						said = append(said, strings.Join(set, ", ")+" "+f.what+" for "+part.what+" "+c.Name)
-					}
+		give := func(what string, list []corev1.Container) {
+			for i := range list {
+				c := &list[i]
+				if set := addMissing(&c.Resources.Requests, requests); len(set) > 0 {
+					said = append(said, strings.Join(set, ", ")+" request for "+what+" "+c.Name)
+				}
+				if set := addMissing(&c.Resources.Limits, limits); len(set) > 0 {
+					said = append(said, strings.Join(set, ", ")+" limit for "+what+" "+c.Name)
 				}
 			}
 		}
+		give("container", p.Spec.Containers)
+		give("init container", p.Spec.InitContainers)
 		if len(said) > 0 {
 			if p.Annotations == nil {
 				p.Annotations = map[string]string{}
